@@ -1,0 +1,12 @@
+// A PostgreSQL of your own, for demos, development and tests
+export { EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded-postgres.ts'
+
+// What can go wrong, each with a literal `code`
+export {
+  DataDirectoryBusyError,
+  DataDirectoryUnreachableError,
+  EmbeddedPostgresMissingError,
+  EmbeddedPostgresStartError,
+  EmbeddedPostgresUnusableError,
+  PortBusyError,
+} from './errors.ts'

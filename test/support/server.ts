@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import pg from 'pg'
+import type { TestProject } from 'vitest/node'
+import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** A superuser's url of the one server of this run, the template to clone, and how this run's databases begin. */
+    server: { readonly url: string; readonly template: string; readonly prefix: string }
+  }
+}
+
+/** What tests need and PostgreSQL's defaults do not give. fsync is off for tests only: they crash processes, not machines. */
+export const TEST_SETTINGS = Object.freeze({
+  max_connections: 300,
+  max_prepared_transactions: 200,
+  fsync: 'off',
+  full_page_writes: 'off',
+})
+
+/** vitest's global set-up: one server per run, migrated once into a template that every test file clones. */
+export default async function server(project: TestProject): Promise<() => Promise<void>> {
+  const prefix = `posthaste_test_${randomBytes(4).toString('hex')}`
+  const embedded = process.env.TEST_DATABASE_URL ? undefined : await startEmbeddedPostgres({ settings: TEST_SETTINGS })
+  const url = embedded?.url ?? process.env.TEST_DATABASE_URL!
+  const template = `${prefix}_template`
+  await makeTemplate(url, template)
+  project.provide('server', { url, template, prefix })
+  return async () => (embedded ? await embedded.stop() : await dropAll(url, prefix))
+}
+
+async function makeTemplate(url: string, template: string): Promise<void> {
+  await run(url, `create database ${template}`)
+  await applyMigrations(databaseUrl(url, template))
+}
+
+/** Until src/postgres/migrate.ts is there, databases are empty. */
+export async function applyMigrations(url: string): Promise<void> {
+  const file = new URL('../../src/postgres/migrate.ts', import.meta.url)
+  if (!existsSync(file)) return
+  const { migrate } = (await import(file.href)) as {
+    migrate: (options: { url: string; schema: string }) => Promise<unknown>
+  }
+  await migrate({ url, schema: 'posthaste' })
+}
+
+async function dropAll(url: string, prefix: string): Promise<void> {
+  const { rows } = await run(url, `select datname from pg_database where datname like '${prefix}%'`)
+  for (const { datname } of rows) await run(url, `drop database if exists ${datname} with (force)`)
+}
+
+/** The same server, another database. */
+export function databaseUrl(url: string, database: string): string {
+  const changed = new URL(url)
+  changed.pathname = `/${database}`
+  return changed.href
+}
+
+/** One statement on a connection of its own. */
+export async function run(url: string, text: string): Promise<pg.QueryResult> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    return await client.query(text)
+  } finally {
+    await client.end()
+  }
+}
