@@ -1,0 +1,232 @@
+-- Whether a headers binding admits a message.
+create or replace function headers_match(_headers json, _match text, _arguments jsonb) returns boolean
+language sql immutable
+as $$
+  select case
+    when _headers is null then _match = 'all' and _arguments = '{}'
+    when _match = 'all' then _headers::jsonb @> _arguments
+    else exists (select from jsonb_each(_arguments) a where _headers::jsonb -> a.key = a.value)
+  end
+$$;
+
+-- What the router has to route next, by the state of its position.
+create or replace function unrouted(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer)
+returns table (id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamptz, headers json)
+language plpgsql set search_path from current
+as $$
+#variable_conflict use_column
+begin
+  case _state
+    when 'between' then
+      return query select * from between_ticks(_a, _b, _floor, _limit);
+    when 'amid' then
+      return query select * from between_ticks_after(_a, _b, greatest(_after, _floor), _top, _limit);
+    when 'restored' then
+      return query
+        select id, message_id, exchange, routing_key, type, priority, deliver_at, headers
+        from outbox
+        where id > _floor and (id > _top or not pg_visible_in_snapshot(xid, _b) or not pg_visible_in_snapshot(xid, _a) and id > _after)
+        order by id;
+  end case;
+end $$;
+
+-- Routes one chunk: finds the queues of each message, gives each delivery its position, counts. One statement, set-based.
+create or replace function route_chunk(
+  _state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer,
+  out messages integer, out deliveries integer, out last_id bigint, out queues integer[]
+)
+language plpgsql set search_path from current set jit = off
+as $$
+#variable_conflict use_column
+declare
+  at timestamptz := clock_timestamp();
+begin
+  with batch as materialized (
+    select * from unrouted(_state, _a, _b, _after, _top, _floor, _limit)
+  ),
+  kinds as materialized (
+    select distinct exchange, routing_key, type from batch
+  ),
+  routes as materialized (
+    select k.exchange, k.routing_key, k.type, x.queue
+    from kinds k
+    cross join lateral (
+      select b.queue
+      from bindings b
+      join exchanges e on e.name = b.exchange
+      join queues q on q.id = b.queue
+      where b.exchange = k.exchange
+        and q.kind = 'standard'
+        and (b.type is null or b.type = k.type)
+        and case e.kind
+              when 'headers' then false
+              when 'fanout' then true
+              when 'topic' then b.pattern is null or k.routing_key ~ b.pattern
+              else b.routing_key is null or b.routing_key = k.routing_key
+            end
+      union
+      select q.id
+      from queues q
+      where k.exchange = '' and q.name = k.routing_key and q.kind = 'standard'
+    ) x
+  ),
+  targets as materialized (
+    select b.id, b.message_id, b.priority, b.deliver_at, r.queue
+    from batch b
+    join routes r using (exchange, routing_key, type)
+    union all
+    select b.id, b.message_id, b.priority, b.deliver_at, h.queue
+    from batch b
+    cross join lateral (
+      select distinct g.queue
+      from bindings g
+      join queues q on q.id = g.queue
+      where g.exchange = b.exchange
+        and q.kind = 'standard'
+        and (g.type is null or g.type = b.type)
+        and headers_match(b.headers, coalesce(g.match, 'all'), coalesce(g.arguments, '{}'))
+    ) h
+    where b.exchange in (select e.name from exchanges e where e.kind = 'headers')
+  ),
+  put_ready as (
+    insert into ready (queue, priority, message, message_id)
+    select queue, 9 - priority, id, message_id
+    from (select * from targets where deliver_at is null or deliver_at <= at order by id) t
+  ),
+  put_scheduled as (
+    insert into scheduled (due_at, queue, priority, message, message_id)
+    select deliver_at, queue, 9 - priority, id, message_id
+    from (select * from targets where deliver_at > at order by id) t
+  ),
+  counts as (
+    insert into tally (scope, name, counter, n)
+    select 'queue', q.name, 'routed', c.n
+    from (select queue, count(*) as n from targets group by queue) c
+    join queues q on q.id = c.queue
+    union all
+    select 'exchange', exchange, case when matched then 'routed' else 'unmatched' end, count(*)
+    from (select b.exchange, b.id in (select t.id from targets t) as matched from batch b) m
+    group by exchange, matched
+  )
+  select (select count(*) from batch), (select count(*) from targets), (select max(id) from batch),
+         array(select distinct queue from targets where deliver_at is null or deliver_at <= at)
+  into messages, deliveries, last_id, queues;
+end $$;
+
+-- Moves due deliveries to ready, in the order of their time. Rows that became due more than a minute ago are looked for
+-- only on a sweep: under a pinned horizon the low end of the index is a graveyard.
+create or replace function promote_due(_limit integer, _sweep boolean, out promoted integer, out queues integer[], out next_due_ms double precision)
+language plpgsql set search_path from current set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  at timestamptz := clock_timestamp();
+  low timestamptz := case when _sweep then '-infinity' else at - interval '1 minute' end;
+begin
+  with due as materialized (
+    select ctid
+    from scheduled
+    where due_at >= low and due_at <= at
+    order by due_at, position
+    limit _limit
+    for update skip locked
+  ),
+  taken as (
+    delete from scheduled
+    where ctid = any (array(select ctid from due))
+    returning *
+  ),
+  put as (
+    insert into ready (queue, priority, message, message_id, attempts, crashes, history)
+    select queue, priority, message, message_id, attempts, crashes, history
+    from (select * from taken order by due_at, position) t
+  )
+  select count(*), coalesce(array_agg(distinct queue), '{}') into promoted, queues from taken;
+
+  select greatest(0, extract(epoch from due_at - clock_timestamp()) * 1000) into next_due_ms
+  from scheduled
+  where due_at >= low
+  order by due_at
+  limit 1;
+end $$;
+
+-- One turn of the relay, one transaction: route a chunk, promote what is due, wake the queues that got something.
+-- turn: false when another relay has it. more: there is more to do at once.
+create or replace function relay_cycle(
+  _chunk integer, _sweep boolean,
+  out turn boolean, out messages integer, out deliveries integer, out promoted integer, out more boolean, out queues integer[],
+  out next_due_ms double precision, out next_lease_ms double precision, out rebased boolean
+)
+language plpgsql set search_path from current set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  whole constant bigint := 9223372036854775807;
+  state text;
+  here positions;
+  a ticks;
+  b ticks;
+  cluster bigint := (select system_identifier from pg_control_system());
+  routed record;
+  due record;
+begin
+  turn := false; messages := 0; deliveries := 0; promoted := 0; more := false; queues := '{}'; rebased := false;
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'Cannot route: the isolation level is %, not read committed', current_setting('transaction_isolation') using errcode = 'PH010';
+  end if;
+
+  perform from turns where name = 'router' for update skip locked;
+  if not found then
+    return;
+  end if;
+  turn := true;
+
+  -- each of the following is a statement of its own: its snapshot is taken after the turn was locked
+  select * into here from positions where reader = 'router' order by number desc limit 1;
+  select * into b from ticks where number = here.tick;
+
+  if here.system_identifier is distinct from cluster or pg_snapshot_xmax(b.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) then
+    state := 'restored';
+    lock table outbox in share mode;
+    select * into a from ticks where number = here.tick - 1;
+    routed := route_chunk(state, coalesce(a.snapshot, b.snapshot), b.snapshot, here.id, b.top_id, here.floor_id, null);
+    here.floor_id := top_id();
+    rebased := true;
+  elsif here.id < whole then
+    state := 'amid';
+    select * into a from ticks where number = here.tick - 1;
+    routed := route_chunk(state, a.snapshot, b.snapshot, here.id, b.top_id, here.floor_id, _chunk);
+  else
+    state := 'between';
+    a := b;
+    select a.number + 1, pg_current_snapshot(), 0, clock_timestamp() into b;
+    routed := route_chunk(state, a.snapshot, b.snapshot, 0, 0, here.floor_id, _chunk);
+  end if;
+  messages := routed.messages;
+  deliveries := routed.deliveries;
+  queues := routed.queues;
+
+  if state = 'restored' then
+    insert into ticks (number, snapshot, top_id) values (here.tick + 1, pg_current_snapshot(), here.floor_id);
+    insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick + 1, whole, here.floor_id, cluster);
+    more := true;
+  elsif state = 'amid' or messages > 0 then
+    if state = 'between' then
+      insert into ticks (number, snapshot, top_id) values (b.number, b.snapshot, top_id());
+    end if;
+    more := messages >= _chunk;
+    insert into positions (reader, tick, id, floor_id, system_identifier)
+    values ('router', b.number, case when more then routed.last_id else whole end, here.floor_id, cluster);
+    more := more or state = 'amid';
+  end if;
+
+  due := promote_due(_chunk, _sweep);
+  promoted := due.promoted;
+  next_due_ms := due.next_due_ms;
+  more := more or promoted >= _chunk;
+  queues := array(select distinct q from unnest(queues || due.queues) q);
+  select greatest(0, extract(epoch from expires_at - clock_timestamp()) * 1000) into next_lease_ms
+  from leases order by expires_at limit 1;
+
+  perform pg_notify(queue_channel(q), '') from unnest(queues) q;
+end $$;

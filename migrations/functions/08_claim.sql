@@ -1,0 +1,213 @@
+-- A claimed delivery with its message. `missing` says that the log holds its body no more.
+do $$
+begin
+  if to_regtype('claimed') is null then
+    create type claimed as (
+      priority smallint, "position" bigint, message bigint, message_id uuid, attempts integer, crashes integer, history jsonb,
+      duplicate boolean, missing boolean, expired boolean,
+      exchange text, routing_key text, type text, version integer, key text, correlation_id text, causation_id text,
+      headers text, payload text, body bytea, content_type text, published_at timestamptz
+    );
+  end if;
+end $$;
+
+-- Reads messages by known ids. Planned for these ids, so that the plan touches their partitions and no other: a handler's
+-- transaction holds its locks to the end, and retention must not wait for it.
+create or replace function messages_by_id(_ids bigint[]) returns setof outbox
+language plpgsql stable set search_path from current
+as $$
+declare
+  found_rows bigint;
+begin
+  return query execute 'select * from outbox where id = any ($1)' using _ids;
+  get diagnostics found_rows = row_count;
+  if found_rows < cardinality(_ids) then
+    return query select h.* from held h
+      where h.id = any (_ids) and not exists (select from outbox o where o.id = h.id and o.id = any (_ids));
+  end if;
+end $$;
+
+-- Joins deliveries, given as rows of ready in JSON or as an array, with their messages.
+create or replace function with_messages(_taken ready[], _known uuid[]) returns setof claimed
+language plpgsql stable set search_path from current
+as $$
+begin
+  return query
+  select t.priority, t.position, t.message, t.message_id, t.attempts, t.crashes, t.history,
+         t.message_id = any (_known), m.id is null, coalesce(m.expires_at <= clock_timestamp(), false),
+         m.exchange, m.routing_key, m.type, m.version, m.key, m.correlation_id, m.causation_id,
+         m.headers::text, m.payload::text, m.body, m.content_type, m.published_at
+  from unnest(_taken) t
+  left join messages_by_id(array(select distinct u.message from unnest(_taken) u)) m on m.id = t.message
+  order by t.priority, t.position;
+end $$;
+
+-- Whether an id says when it was made.
+create or replace function is_v7(_id uuid) returns boolean
+language sql immutable parallel safe
+as $$ select get_byte(uuid_send(_id), 6) >> 4 = 7 $$;
+
+-- Notes processed ids for a consumer, in the order of the ids: two batches that share ids wait for each other and never
+-- deadlock. Returns those that were there already. A transaction that holds one is waited for, two seconds at most.
+create or replace function note_processed(_consumer text, _ids uuid[]) returns uuid[]
+language plpgsql set search_path from current set lock_timeout = '2s'
+as $$
+declare
+  fresh uuid[];
+  fresh_other uuid[] := '{}';
+begin
+  with noted as (
+    insert into inbox (message_id, consumer)
+    select id, _consumer from (select distinct id from unnest(_ids) id where is_v7(id) order by id) ids
+    on conflict do nothing
+    returning message_id
+  )
+  select coalesce(array_agg(message_id), '{}') into fresh from noted;
+  if exists (select from unnest(_ids) id where not is_v7(id)) then
+    with noted as (
+      insert into inbox_other (message_id, consumer)
+      select id, _consumer from (select distinct id from unnest(_ids) id where not is_v7(id) order by id) ids
+      on conflict do nothing
+      returning message_id
+    )
+    select coalesce(array_agg(message_id), '{}') into fresh_other from noted;
+  end if;
+  return array(select id from unnest(_ids) id except select unnest(fresh || fresh_other));
+end $$;
+
+-- Takes back the notes of attempts that failed: what failed left no effect.
+create or replace function forget_processed(_consumer text, _ids uuid[]) returns void
+language plpgsql set search_path from current
+as $$
+begin
+  delete from inbox where consumer = _consumer and message_id = any (_ids);
+  delete from inbox_other where consumer = _consumer and message_id = any (_ids);
+end $$;
+
+-- Deletes the given rows of ready and notes their ids in the inbox: from here on the deliveries are this transaction's.
+-- Two deliveries of one message in one batch: the second is a duplicate of the first.
+create or replace function take(_consumer text, _rows tid[]) returns setof claimed
+language plpgsql set search_path from current
+as $$
+declare
+  taken ready[];
+  known uuid[];
+begin
+  with gone as (
+    delete from ready where ctid = any (_rows) returning ready as row
+  )
+  select array_agg(gone.row) into taken from gone;
+  if taken is null then
+    return;
+  end if;
+  known := note_processed(_consumer, array(select t.message_id from unnest(taken) t));
+  return query select * from with_messages(taken, known);
+end $$;
+
+-- Locks up to `_limit` rows of a queue that may be claimed, most urgent first, oldest first within one priority, starting
+-- from the floor the consumer remembers for each priority. Rows that others hold are skipped, never waited for. Rows with
+-- a raw xmax came back from a claim that did not commit and are passed over, and so are those charged with a crash.
+create or replace function lock_ready(_queue integer, _limit integer, _floors bigint[]) returns tid[]
+language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
+as $$
+declare
+  locked tid[];
+begin
+  with found as materialized (
+    select r.row
+    from unnest(_floors) with ordinality f (floor, n)
+    cross join lateral (
+      select ready.ctid as row
+      from ready
+      where ready.queue = _queue and ready.priority = (f.n - 1)::smallint and ready.position >= f.floor
+        and ready.xmax = '0'::xid and ready.crashes = 0
+      order by ready.position
+      limit _limit
+      for update skip locked
+    ) r
+    limit _limit
+  )
+  select array_agg(row) into locked from found;
+  return locked;
+end $$;
+
+-- Claims for one transaction: the rows are gone from ready and noted in the inbox if and only if it commits.
+create or replace function claim(_queue integer, _consumer text, _limit integer, _floors bigint[]) returns setof claimed
+language plpgsql set search_path from current
+as $$
+declare
+  rows tid[] := lock_ready(_queue, _limit, _floors);
+begin
+  if rows is not null then
+    return query select * from take(_consumer, rows);
+  end if;
+end $$;
+
+-- Claims the caller's own rows again after a rollback its process survived, by their positions.
+create or replace function claim_again(_queue integer, _consumer text, _priorities smallint[], _positions bigint[]) returns setof claimed
+language plpgsql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+declare
+  rows tid[];
+begin
+  with found as materialized (
+    select r.ctid as row
+    from unnest(_priorities, _positions) as p (priority, position)
+    join ready r on r.queue = _queue and r.priority = p.priority and r.position = p.position
+    for update of r skip locked
+  )
+  select array_agg(row) into rows from found;
+  if rows is not null then
+    return query select * from take(_consumer, rows);
+  end if;
+end $$;
+
+-- Claims one delivery that is charged with a crash, to be attempted alone.
+create or replace function claim_alone(_queue integer, _consumer text) returns setof claimed
+language plpgsql set search_path from current set enable_seqscan = off
+as $$
+declare
+  rows tid[];
+begin
+  with found as materialized (
+    select r.ctid as row
+    from ready r
+    where r.queue = _queue and r.crashes > 0 and r.xmax = '0'::xid
+    order by r.priority, r.position
+    limit 1
+    for update skip locked
+  )
+  select array_agg(row) into rows from found;
+  if rows is not null then
+    return query select * from take(_consumer, rows);
+  end if;
+end $$;
+
+-- The queues, of those given, that have something to claim: one poll for a whole process.
+create or replace function ready_queues(_queues integer[]) returns setof integer
+language sql stable set search_path from current set enable_seqscan = off
+as $$
+  select q from unnest(_queues) q where exists (select from ready where queue = q)
+$$;
+
+-- Rows below the caller's floors that came back from a claim that did not commit: their holder may be dead. A holder that
+-- lives takes its own again, so what is seen here once is not charged yet.
+create or replace function suspects(_queue integer, _limit integer, _below bigint[])
+returns table (priority smallint, "position" bigint, message_id uuid, crashes integer)
+language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select r.priority, r.position, r.message_id, r.crashes
+  from unnest(_below) with ordinality b (floor, n)
+  cross join lateral (
+    select priority, position, message_id, crashes
+    from ready
+    where queue = _queue and priority = (b.n - 1)::smallint and position < b.floor and xmax <> '0'::xid
+    order by position
+    limit _limit
+    for update skip locked
+  ) r
+  limit _limit;
+end $$;

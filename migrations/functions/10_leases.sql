@@ -1,0 +1,268 @@
+-- Leases up to `_limit` deliveries to a holder, for a time by the database's clock. The attempt is counted here, by the
+-- transaction that grants it, so a process that dies has used it up.
+create or replace function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
+returns table (lease bigint, token uuid, expires_at timestamptz, delivery claimed)
+language plpgsql set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  rows tid[] := lock_ready(_queue, _limit, _floors);
+  taken ready[];
+  granted leases;
+begin
+  if rows is null then
+    return;
+  end if;
+  with gone as (
+    delete from ready where ctid = any (rows)
+    returning row(queue, priority, position, message, message_id, attempts + 1, crashes, history)::ready as row
+  )
+  select array_agg(gone.row order by (gone.row).priority, (gone.row).position) into taken from gone;
+
+  insert into leases (queue, holder, expires_at, deliveries)
+  values (_queue, _holder, clock_timestamp() + _lease_ms * interval '1 ms', (select jsonb_agg(to_jsonb(t)) from unnest(taken) t))
+  returning * into granted;
+
+  return query
+  select granted.id, granted.token, granted.expires_at, d
+  from with_messages(taken, array(
+    select i.message_id from inbox i where i.consumer = _consumer and i.message_id = any (array(select t.message_id from unnest(taken) t))
+    union all
+    select i.message_id from inbox_other i where i.consumer = _consumer and i.message_id = any (array(select t.message_id from unnest(taken) t))
+  )) d;
+end $$;
+
+-- Settles deliveries of a lease that is still held: the token is right and the time has not come. Returns the positions
+-- settled by this call; a lapsed or foreign lease settles nothing. Holding the lease FOR KEY SHARE keeps recovery away
+-- until the caller's transaction ends, and lets renewal and the batch's other handlers pass.
+create or replace function settle_leased(_lease bigint, _token uuid, _consumer text, _outcomes jsonb, _inbox boolean) returns setof bigint
+language plpgsql set search_path from current
+as $$
+declare
+  held_lease leases;
+  mine bigint[];
+  facts jsonb;
+begin
+  select * into held_lease from leases
+  where id = _lease and token = _token and expires_at > clock_timestamp()
+  for key share;
+  if not found then
+    return;
+  end if;
+
+  with added as (
+    insert into settled (lease, position)
+    select _lease, x.position
+    from jsonb_to_recordset(_outcomes) x ("position" bigint)
+    where x.position in (select (d ->> 'position')::bigint from jsonb_array_elements(held_lease.deliveries) d)
+    order by x.position
+    on conflict do nothing
+    returning position
+  )
+  select coalesce(array_agg(position), '{}') into mine from added;
+
+  -- what was granted is what counts: the caller says how it ended, not what it was
+  select coalesce(jsonb_agg(d || o), '[]') into facts
+  from jsonb_array_elements(held_lease.deliveries) d
+  join jsonb_array_elements(_outcomes) given on (given ->> 'position')::bigint = (d ->> 'position')::bigint
+  cross join lateral (
+    select jsonb_strip_nulls(jsonb_build_object('kind', given -> 'kind', 'reason', given -> 'reason', 'delay_ms', given -> 'delay_ms',
+                                               'history', given -> 'history')) as o
+  ) keep
+  where (d ->> 'position')::bigint = any (mine);
+
+  if _inbox then
+    perform note_processed(_consumer, array(select (f ->> 'message_id')::uuid from jsonb_array_elements(facts) f where f ->> 'kind' = 'completed'));
+  end if;
+  perform apply_outcomes(held_lease.queue, _consumer, facts);
+
+  if (select count(*) from settled where lease = _lease) >= jsonb_array_length(held_lease.deliveries) then
+    delete from settled where lease = _lease;
+    delete from leases where id = _lease;
+  end if;
+  return query select unnest(mine);
+end $$;
+
+-- Gives deliveries of a lease back unattempted: the attempt it counted is taken off again.
+create or replace function release_leased(_lease bigint, _token uuid, _positions bigint[]) returns setof bigint
+language plpgsql set search_path from current
+as $$
+declare
+  held_lease leases;
+  mine bigint[];
+begin
+  select * into held_lease from leases where id = _lease and token = _token and expires_at > clock_timestamp() for key share;
+  if not found then
+    return;
+  end if;
+  with added as (
+    insert into settled (lease, position)
+    select _lease, (d ->> 'position')::bigint
+    from jsonb_array_elements(held_lease.deliveries) d
+    where (d ->> 'position')::bigint = any (_positions)
+    on conflict do nothing
+    returning position
+  )
+  select coalesce(array_agg(position), '{}') into mine from added;
+
+  insert into scheduled (due_at, queue, priority, message, message_id, attempts, crashes, history)
+  select clock_timestamp(), d.queue, d.priority, d.message, d.message_id, d.attempts - 1, d.crashes, d.history
+  from jsonb_populate_recordset(null::ready, held_lease.deliveries) d
+  where d.position = any (mine);
+
+  if (select count(*) from settled where lease = _lease) >= jsonb_array_length(held_lease.deliveries) then
+    delete from settled where lease = _lease;
+    delete from leases where id = _lease;
+  end if;
+  return query select unnest(mine);
+end $$;
+
+-- Renews a lease that is still held. No row: it is lost.
+create or replace function extend_lease(_lease bigint, _token uuid, _lease_ms double precision) returns setof timestamptz
+language sql set search_path from current
+as $$
+  update leases
+  set expires_at = clock_timestamp() + _lease_ms * interval '1 ms'
+  where id = _lease and token = _token and expires_at > clock_timestamp()
+  returning expires_at
+$$;
+
+-- Takes back what lapsed leases left unsettled. The attempt was counted when it was granted: the last one is a dead letter.
+create or replace function recover_leases(_limit integer, out returned integer, out dead integer)
+language plpgsql set search_path from current
+as $$
+declare
+  l leases;
+  facts jsonb;
+begin
+  returned := 0; dead := 0;
+  for l in
+    select * from leases where expires_at <= clock_timestamp() order by expires_at limit _limit for update skip locked
+  loop
+    select coalesce(jsonb_agg(d || jsonb_build_object(
+      'kind', case when (d ->> 'attempts')::integer >= q.max_attempts then 'dead' else 'retry' end,
+      'reason', 'lease-lapsed',
+      'history', coalesce(nullif(d -> 'history', 'null'), '[]') || jsonb_build_object(
+        'attempt', (d ->> 'attempts')::integer, 'at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'kind', 'lease-lapsed', 'message', 'the lease of ' || l.holder || ' lapsed'))), '[]')
+    into facts
+    from jsonb_array_elements(l.deliveries) d
+    join queues q on q.id = l.queue
+    where not exists (select from settled s where s.lease = l.id and s.position = (d ->> 'position')::bigint);
+    perform apply_outcomes(l.queue, null, facts);
+    delete from settled where lease = l.id;
+    delete from leases where id = l.id;
+    returned := returned + (select count(*) from jsonb_array_elements(facts) f where f ->> 'kind' = 'retry');
+    dead := dead + (select count(*) from jsonb_array_elements(facts) f where f ->> 'kind' = 'dead');
+  end loop;
+end $$;
+
+-- For other languages: lease, work, then complete, retry or dead_letter with the lease's token.
+create or replace function queue_id(_queue text) returns integer
+language plpgsql stable set search_path from current
+as $$
+declare
+  found_id integer := (select id from queues where name = _queue);
+begin
+  if found_id is null then
+    raise exception 'Cannot use queue "%": it does not exist; declare it first', _queue using errcode = 'PH003';
+  end if;
+  return found_id;
+end $$;
+
+create or replace function receive(queue text, max integer default 1, lease interval default '1 minute')
+returns table (lease_id bigint, token uuid, "position" bigint, message_id uuid, type text, version integer, exchange text, routing_key text,
+               key text, headers json, payload json, body bytea, content_type text, attempt integer, published_at timestamptz, expires_at timestamptz)
+language plpgsql set search_path from current
+as $$
+begin
+  if max not between 1 and 1000 then
+    raise exception 'Cannot receive from "%": max is not within 1 and 1000', queue using errcode = 'PH001';
+  end if;
+  return query
+  select l.lease, l.token, (l.delivery).position, (l.delivery).message_id, (l.delivery).type, (l.delivery).version, (l.delivery).exchange,
+         (l.delivery).routing_key, (l.delivery).key, (l.delivery).headers::json, (l.delivery).payload::json, (l.delivery).body,
+         (l.delivery).content_type, (l.delivery).attempts, (l.delivery).published_at, l.expires_at
+  from lease_ready(queue_id(queue), max, extract(epoch from lease) * 1000, array_fill(0::bigint, array[10]),
+                   coalesce(nullif(current_setting('application_name'), ''), 'sql'), queue) l;
+end $$;
+
+-- Raises unless the lease settled the delivery just now.
+create or replace function must_be_settled(_settled bigint[], _position bigint) returns void
+language plpgsql
+as $$
+begin
+  if not coalesce(_position = any (_settled), false) then
+    raise exception 'Cannot settle delivery %: its lease has lapsed, is not yours, or has settled it before', _position using errcode = 'PH004';
+  end if;
+end $$;
+
+-- Completes a delivery in the caller's transaction, with its row in the inbox. False: the message was processed before, by
+-- another delivery of it, so roll back what you did for this one and complete it alone.
+create or replace function complete(lease_id bigint, token uuid, "position" bigint) returns boolean
+language plpgsql set search_path from current
+as $$
+declare
+  consumer text;
+  message uuid;
+  known uuid[];
+begin
+  select q.name, (d ->> 'message_id')::uuid into consumer, message
+  from leases l
+  join queues q on q.id = l.queue
+  cross join jsonb_array_elements(l.deliveries) d
+  where l.id = complete.lease_id and (d ->> 'position')::bigint = complete.position;
+  if message is not null then
+    known := note_processed(consumer, array[message]);
+  end if;
+  perform must_be_settled(array(select settle_leased(complete.lease_id, complete.token, consumer,
+    jsonb_build_array(jsonb_build_object('position', complete.position, 'kind', 'completed')), false)), complete.position);
+  return known = '{}';
+end $$;
+
+-- Puts a delivery back for another attempt after a delay; the last attempt is a dead letter.
+create or replace function retry(lease_id bigint, token uuid, "position" bigint, delay interval default '10 seconds', error text default null) returns void
+language plpgsql set search_path from current
+as $$
+declare
+  d jsonb;
+  most integer;
+begin
+  select e, q.max_attempts into d, most
+  from leases l
+  join queues q on q.id = l.queue
+  cross join jsonb_array_elements(l.deliveries) e
+  where l.id = retry.lease_id and (e ->> 'position')::bigint = retry.position;
+  perform must_be_settled(array(select settle_leased(retry.lease_id, retry.token, null,
+    jsonb_build_array(jsonb_build_object(
+      'position', retry.position,
+      'kind', case when (d ->> 'attempts')::integer >= most then 'dead' else 'retry' end,
+      'reason', 'max-attempts',
+      'delay_ms', extract(epoch from delay) * 1000,
+      'history', coalesce(nullif(d -> 'history', 'null'), '[]') || jsonb_build_object(
+        'attempt', (d ->> 'attempts')::integer, 'at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'kind', 'error', 'message', left(coalesce(error, ''), 500)))), false)), retry.position);
+end $$;
+
+-- Ends a delivery as a dead letter with a reason.
+create or replace function dead_letter(lease_id bigint, token uuid, "position" bigint, reason text) returns void
+language plpgsql set search_path from current
+as $$
+begin
+  perform must_be_settled(array(select settle_leased(dead_letter.lease_id, dead_letter.token, null,
+    jsonb_build_array(jsonb_build_object('position', dead_letter.position, 'kind', 'dead', 'reason', left(reason, 255))), false)),
+    dead_letter.position);
+end $$;
+
+-- Renews a lease; returns its new end.
+create or replace function extend(lease_id bigint, token uuid, lease interval default '1 minute') returns timestamptz
+language plpgsql set search_path from current
+as $$
+declare
+  until timestamptz := (select e from extend_lease(extend.lease_id, extend.token, extract(epoch from lease) * 1000) e);
+begin
+  if until is null then
+    raise exception 'Cannot extend lease %: it has lapsed or is not yours', lease_id using errcode = 'PH004';
+  end if;
+  return until;
+end $$;

@@ -1,0 +1,261 @@
+-- Upkeep never delays a publisher by more than 50 ms: every lock that a publisher could wait behind is asked for with a
+-- lock_timeout below that, and what did not get it is tried again later (55P03). Each function is one short step under
+-- the upkeep turn; it returns whether it did something.
+
+create or replace function upkeep_turn() returns boolean
+language plpgsql set search_path from current
+as $$
+begin
+  perform from turns where name = 'upkeep' for update skip locked;
+  return found;
+end $$;
+
+-- Keeps whole partitions ahead of the ids. The tail is given an end and a new tail begins there; its size follows the
+-- recent rate, so that retention holds some twenty. A tail that ids have reached already is first fenced by a constraint
+-- that is validated beside the publishers, so that giving it an end scans nothing under a lock.
+create or replace function make_partitions(_retention_ms double precision) returns boolean
+language plpgsql set search_path from current
+as $$
+declare
+  top bigint := (select last_value from outbox_id);
+  tail partitions;
+  last_bounded partitions;
+  rate double precision;
+  size bigint;
+  edge bigint;
+  fence pg_constraint;
+  next_name text;
+begin
+  if not upkeep_turn() then
+    return false;
+  end if;
+  select * into tail from partitions where to_id is null;
+  select * into last_bounded from partitions where to_id = tail.from_id;
+  if top < last_bounded.from_id then
+    return false;
+  end if;
+
+  select (max(top_id) - min(top_id)) / greatest(1, extract(epoch from max(at) - min(at))) into rate
+  from ticks where at > clock_timestamp() - interval '1 hour';
+  size := least(greatest(coalesce(rate, 0) * _retention_ms / 1000 / 20, 200000), 50000000)::bigint;
+  edge := greatest(tail.from_id, top) + size;
+
+  perform set_config('lock_timeout', '40ms', true);
+  select * into fence from pg_constraint where conrelid = tail.name::regclass and conname = 'fence';
+  if top >= tail.from_id then
+    if fence.oid is null then
+      execute format('alter table %I add constraint fence check (id >= %s and id < %s) not valid', tail.name, tail.from_id, edge);
+      return true;
+    elsif not fence.convalidated then
+      execute format('alter table %I validate constraint fence', tail.name);
+      return true;
+    end if;
+  end if;
+  if fence.oid is not null then
+    edge := substring(pg_get_constraintdef(fence.oid) from 'id < ''?(\d+)')::bigint;
+  end if;
+
+  next_name := 'outbox_p' || edge;
+  execute format('create table %I (like outbox including all)', next_name);
+  lock table only outbox in access exclusive mode;
+  perform set_config('lock_timeout', '5ms', true);
+  execute format('alter table outbox detach partition %I', tail.name);
+  execute format('alter table outbox attach partition %I for values from (%s) to (%s)', tail.name, tail.from_id, edge);
+  execute format('alter table outbox attach partition %I for values from (%s) to (maxvalue)', next_name, edge);
+  if fence.oid is not null then
+    execute format('alter table %I drop constraint fence', tail.name);
+  end if;
+  update partitions set to_id = edge where name = tail.name;
+  insert into partitions (name, from_id) values (next_name, edge);
+  return true;
+end $$;
+
+-- Empties the oldest partition that is past retention and read by every reader. What a delivery still names is copied to
+-- held first, in one scan, so one delayed message never holds a partition.
+create or replace function empty_partition(_retention_ms double precision) returns text
+language plpgsql set search_path from current
+as $$
+declare
+  p partitions;
+  newest timestamptz;
+  last_xid xid8;
+  seen_below xid8;
+begin
+  if not upkeep_turn() then
+    return null;
+  end if;
+  select * into p from partitions where to_id is not null and emptied_at is null order by from_id limit 1;
+  if p.name is null or (select last_value from outbox_id) < p.to_id then
+    return null;
+  end if;
+
+  -- all readers have done what the oldest of their ticks sees
+  select min(pg_snapshot_xmin(t.snapshot)::text::numeric)::text::xid8 into seen_below
+  from (select distinct on (reader) reader, tick, id from positions order by reader, number desc) r
+  join ticks t on t.number = case when r.id = 9223372036854775807 then r.tick else r.tick - 1 end;
+
+  execute format('select published_at from %I order by id desc limit 1', p.name) into newest;
+  execute format('select xid from %I order by xid desc limit 1', p.name) into last_xid;
+  if newest > clock_timestamp() - _retention_ms * interval '1 ms' or last_xid >= seen_below then
+    return null;
+  end if;
+
+  if newest is not null then
+    execute format(
+      'insert into held select o.* from %I o where o.id in (
+         select message from ready where message >= $1 and message < $2
+         union select message from scheduled where message >= $1 and message < $2
+         union select (d ->> ''message'')::bigint from leases l cross join jsonb_array_elements(l.deliveries) d
+       ) on conflict do nothing', p.name) using p.from_id, p.to_id;
+  end if;
+  perform set_config('lock_timeout', '40ms', true);
+  execute format('lock table %I in access exclusive mode', p.name);
+  -- nobody can add to it now; what was added since the look above waits for the next time
+  execute format('select xid from %I order by xid desc limit 1', p.name) into last_xid;
+  if last_xid >= seen_below then
+    return null;
+  end if;
+  execute format('insert into tally (scope, name, counter, n) select ''exchange'', exchange, ''emptied'', count(*) from %I group by exchange', p.name);
+  execute format('truncate %I', p.name);
+  update partitions set emptied_at = clock_timestamp() where name = p.name;
+  return p.name;
+end $$;
+
+-- Drops the shells of emptied partitions.
+create or replace function drop_shells() returns boolean
+language plpgsql set search_path from current
+as $$
+declare
+  shells text[] := array(select name from partitions where emptied_at < clock_timestamp() - interval '1 minute');
+  shell text;
+begin
+  if shells = '{}' or not upkeep_turn() then
+    return false;
+  end if;
+  perform set_config('lock_timeout', '40ms', true);
+  lock table only outbox in access exclusive mode;
+  perform set_config('lock_timeout', '5ms', true);
+  foreach shell in array shells loop
+    execute format('alter table outbox detach partition %I', shell);
+    execute format('drop table %I', shell);
+  end loop;
+  delete from partitions where name = any (shells);
+  return true;
+end $$;
+
+-- Forgets ticks and positions that no reader needs, and counts that are folded.
+create or replace function trim_logs() returns boolean
+language plpgsql set search_path from current
+as $$
+declare
+  needed bigint;
+  f folds;
+begin
+  if not upkeep_turn() then
+    return false;
+  end if;
+  delete from positions p using (select reader, max(number) as last from positions group by reader) r
+  where p.reader = r.reader and p.number < r.last - 1;
+  needed := (select min(tick) from (select distinct on (reader) tick from positions order by reader, number desc) r);
+  delete from ticks where number < needed - 1 and at < clock_timestamp() - interval '1 hour';
+  select * into f from folds order by number desc offset 1 limit 1;
+  if found then
+    delete from tally where xid < pg_snapshot_xmin(f.snapshot);
+    delete from folds where number < f.number;
+  end if;
+  return true;
+end $$;
+
+-- Lets go of held messages that no delivery names any more.
+create or replace function trim_held() returns boolean
+language plpgsql set search_path from current
+as $$
+begin
+  if not exists (select from held) or not upkeep_turn() then
+    return false;
+  end if;
+  delete from held h
+  where not exists (select from ready where message = h.id)
+    and not exists (select from scheduled where message = h.id)
+    and not exists (select from leases l cross join jsonb_array_elements(l.deliveries) d where (d ->> 'message')::bigint = h.id);
+  return true;
+end $$;
+
+-- The first uuidv7 of a day.
+create or replace function first_id(_day date) returns uuid
+language sql immutable
+as $$ select (lpad(to_hex((_day - date '1970-01-01') * 86400000::bigint), 12, '0') || '70000000000000000000')::uuid $$;
+
+-- Keeps the inbox's parts two days ahead. What a clock far ahead wrote into the tail moves to its day.
+create or replace function make_inbox_part() returns boolean
+language plpgsql set search_path from current
+as $$
+declare
+  tail inbox_parts;
+  part text;
+begin
+  select * into tail from inbox_parts where to_day is null;
+  if tail.from_day > (clock_timestamp() at time zone 'utc')::date + 2 or not upkeep_turn() then
+    return false;
+  end if;
+  part := 'inbox_d' || to_char(tail.from_day, 'YYYYMMDD');
+  perform set_config('lock_timeout', '40ms', true);
+  execute format('create table %I (like inbox including all)', part);
+  lock table only inbox in access exclusive mode;
+  perform set_config('lock_timeout', '5ms', true);
+  alter table inbox detach partition inbox_tail;
+  execute format('with gone as (delete from inbox_tail where message_id < %L returning *) insert into %I select * from gone', first_id(tail.from_day + 1), part);
+  execute format('alter table inbox attach partition %I for values from (%L) to (%L)', part, first_id(tail.from_day), first_id(tail.from_day + 1));
+  execute format('alter table inbox attach partition inbox_tail for values from (%L) to (maxvalue)', first_id(tail.from_day + 1));
+  update inbox_parts set from_day = tail.from_day + 1 where name = 'inbox_tail';
+  insert into inbox_parts (name, from_day, to_day) values (part, tail.from_day, tail.from_day + 1);
+  return true;
+end $$;
+
+-- Drops the oldest day of the inbox when its newest id was processed before retention, and gives its range to the head;
+-- cleans by time what no day holds.
+create or replace function trim_inbox(_retention_ms double precision) returns boolean
+language plpgsql set search_path from current
+as $$
+declare
+  border timestamptz := clock_timestamp() - _retention_ms * interval '1 ms';
+  part inbox_parts;
+  newest timestamptz;
+begin
+  if not upkeep_turn() then
+    return false;
+  end if;
+  delete from inbox_other where ctid = any (array(select ctid from inbox_other where processed_at < border order by processed_at limit 10000));
+  delete from inbox_head where processed_at < border;
+  delete from inbox_tail where processed_at < border;
+  select * into part from inbox_parts where from_day is not null and to_day is not null order by from_day limit 1;
+  if part.name is null or part.to_day > border then
+    return false;
+  end if;
+  execute format('select max(processed_at) from %I', part.name) into newest;
+  if newest >= border then
+    return false;
+  end if;
+  perform set_config('lock_timeout', '40ms', true);
+  lock table only inbox in access exclusive mode;
+  perform set_config('lock_timeout', '5ms', true);
+  execute format('alter table inbox detach partition %I', part.name);
+  alter table inbox detach partition inbox_head;
+  execute format('alter table inbox attach partition inbox_head for values from (minvalue) to (%L)', first_id(part.to_day));
+  execute format('drop table %I', part.name);
+  delete from inbox_parts where name = part.name;
+  update inbox_parts set to_day = part.to_day where name = 'inbox_head';
+  return true;
+end $$;
+
+-- Forgets keys whose time is over.
+create or replace function trim_dedupe() returns boolean
+language plpgsql set search_path from current
+as $$
+begin
+  if not upkeep_turn() then
+    return false;
+  end if;
+  delete from dedupe where ctid = any (array(select ctid from dedupe where until < clock_timestamp() order by until limit 10000));
+  return found;
+end $$;
