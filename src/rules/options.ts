@@ -1,0 +1,81 @@
+import { z } from 'zod'
+import { InvalidOption, UnknownOption } from '../errors.ts'
+
+/**
+ * Options as they are used, defaults filled in; or an `UnknownOption` with the nearest that exists, or an `InvalidOption` that
+ * names the option and what it takes. Values are never quoted: some are secrets.
+ *
+ * ```ts
+ * const OPTIONS = z.strictObject({ pollIntervalMs: milliseconds().default(1_000) })
+ * const options = parseOptions(OPTIONS, given)
+ * ```
+ */
+export function parseOptions<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {
+  const result = schema.safeParse(given)
+  if (result.success) return result.data
+  throw firstProblem(schema, result.error.issues)
+}
+
+/** Whole milliseconds, `least` or more, ten years at most. */
+export function milliseconds(least = 0): z.ZodInt {
+  return z.int().min(least).max(TEN_YEARS_MS)
+}
+
+/** A whole number in a range. */
+export function wholeNumber(least: number, most: number): z.ZodInt {
+  return z.int().min(least).max(most)
+}
+
+/** A value of yours that is passed on as it is: a pool, a logger, a function. */
+export function passedThrough<Value>(): z.ZodType<Value, Value> {
+  return z.custom<Value>(() => true)
+}
+
+const TEN_YEARS_MS = 315_360_000_000
+
+type Issue = z.core.$ZodIssue
+
+function firstProblem(schema: z.ZodType, issues: readonly Issue[]): UnknownOption | InvalidOption {
+  const unknown = issues.find((issue) => issue.code === 'unrecognized_keys')
+  if (unknown) return new UnknownOption(optionOf([...unknown.path, unknown.keys[0]!]), knownAt(schema, unknown.path))
+  const [issue] = issues
+  return new InvalidOption(optionOf(issue?.path ?? []) || 'options', reasonOf(issue))
+}
+
+function optionOf(path: readonly PropertyKey[]): string {
+  return path.map(String).join('.')
+}
+
+function reasonOf(issue: Issue | undefined): string {
+  const message = issue?.message ?? 'it is invalid'
+  return message.charAt(0).toLowerCase() + message.slice(1)
+}
+
+/** The options known where the unknown one stands, written with the path that leads there. */
+function knownAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let inner: unknown = bare(schema)
+  for (const key of path) {
+    inner = bare(inner instanceof z.ZodObject ? inner.shape[key as string] : elementOf(inner))
+  }
+  if (!(inner instanceof z.ZodObject)) return []
+  return Object.keys(inner.shape).map((name) => optionOf([...path, name]))
+}
+
+function elementOf(schema: unknown): unknown {
+  if (schema instanceof z.ZodArray) return schema.element
+  if (schema instanceof z.ZodRecord) return schema.valueType
+  return undefined
+}
+
+function bare(schema: unknown): unknown {
+  let inner = schema
+  while (
+    inner instanceof z.ZodOptional ||
+    inner instanceof z.ZodDefault ||
+    inner instanceof z.ZodNullable ||
+    inner instanceof z.ZodReadonly
+  ) {
+    inner = inner.unwrap()
+  }
+  return inner
+}

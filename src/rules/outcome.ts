@@ -1,0 +1,103 @@
+import { ForeignOutcome, InvalidOption, OutcomeNotReturned } from '../errors.ts'
+import { presentable } from './error-summary.ts'
+
+/** What a handler may return instead of nothing. Made by a delivery, never by hand. */
+export type Outcome = RetryOutcome | DeadLetterOutcome | DiscardOutcome
+
+/** Attempt it again, after `delayMs` or, without one, after what the queue's retry policy says. The attempt counts. */
+export interface RetryOutcome {
+  readonly kind: 'retry'
+  readonly delayMs: number | undefined
+}
+
+/** Keep it among the dead letters now, with your reason. */
+export interface DeadLetterOutcome {
+  readonly kind: 'dead-letter'
+  readonly reason: string
+}
+
+/** It is done with, and nothing came of it: counted, not kept. */
+export interface DiscardOutcome {
+  readonly kind: 'discard'
+  readonly reason: string
+}
+
+/** The handler returned nothing: its effect and the delivery's end are committed together. */
+export interface CompleteOutcome {
+  readonly kind: 'complete'
+}
+
+/** What a handler resolves to: nothing, or an outcome its delivery made. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement resolves to void, not undefined
+export type HandlerResult = Outcome | void
+
+/** Reasons the machinery itself gives a dead letter; any other text is a handler's own. */
+export type DeadLetterReason =
+  | 'max-attempts'
+  | 'non-retryable'
+  | 'unknown-type'
+  | 'unknown-version'
+  | 'invalid-payload'
+  | 'crashed'
+  | 'LOG_MISSING'
+
+export interface RetryRequest {
+  /** Milliseconds from now by the database's clock, 0 to ten years. @default what the retry policy of the queue says */
+  readonly delayMs?: number | undefined
+}
+
+export const COMPLETE: CompleteOutcome = Object.freeze({ kind: 'complete' })
+
+const TEN_YEARS_MS = 315_360_000_000
+
+/** Makes the outcomes of one attempt, and knows whether one was made that never came back. */
+export class Outcomes {
+  #made: Outcome | undefined
+
+  retry({ delayMs }: RetryRequest = {}): Outcome {
+    return this.#make({ kind: 'retry', delayMs: delayMs === undefined ? undefined : checkedDelay(delayMs) })
+  }
+
+  deadLetter(reason: string): Outcome {
+    return this.#make({ kind: 'dead-letter', reason: checkedReason(reason) })
+  }
+
+  discard(reason: string): Outcome {
+    return this.#make({ kind: 'discard', reason: checkedReason(reason) })
+  }
+
+  /** What the handler's return value means. Anything that is no outcome means complete, unless an outcome was made and forgotten. */
+  settle(returned: unknown): Outcome | CompleteOutcome {
+    if (isOutcome(returned)) {
+      if (makers.get(returned) !== this) throw new ForeignOutcome(returned.kind)
+      return returned
+    }
+    if (this.#made !== undefined) throw new OutcomeNotReturned(this.#made.kind)
+    return COMPLETE
+  }
+
+  #make(outcome: Outcome): Outcome {
+    this.#made = Object.freeze(outcome)
+    makers.set(outcome, this)
+    return outcome
+  }
+}
+
+const makers = new WeakMap<Outcome, Outcomes>()
+
+/** Was this made by a delivery? */
+export function isOutcome(value: unknown): value is Outcome {
+  return typeof value === 'object' && value !== null && makers.has(value as Outcome)
+}
+
+function checkedDelay(delayMs: number): number {
+  if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= TEN_YEARS_MS)) {
+    throw new InvalidOption('delayMs', 'it is not a number of milliseconds between 0 and ten years')
+  }
+  return Math.round(delayMs)
+}
+
+function checkedReason(reason: string): string {
+  if (typeof reason !== 'string' || reason.trim() === '') throw new InvalidOption('reason', 'it is not a text')
+  return presentable(reason)
+}

@@ -1,0 +1,264 @@
+import { z } from 'zod'
+import { DanglingExchange, InvalidTopology, NotSupported } from '../errors.ts'
+import { type AnyContract, isContract } from './contract.ts'
+import { stringFlaw } from './json-text.ts'
+import { milliseconds, parseOptions, passedThrough, wholeNumber } from './options.ts'
+import { DEFAULT_RETRY, MOST_ATTEMPTS, type RetryPolicy } from './retry.ts'
+import {
+  type Binding,
+  EXCHANGE_KINDS,
+  type ExchangeKind,
+  type HeaderValue,
+  patternProblem,
+  topicRegex,
+} from './route.ts'
+import { DEFAULT_LIMITS, type MessageLimits, nameProblem } from './validate.ts'
+
+/** Exchanges, queues and bindings as they are declared: plain facts, names in NFC. `Queue` is the union of the queues' names. */
+export interface Topology<Queue extends string = string> {
+  readonly exchanges: readonly ExchangeSettings[]
+  readonly queues: readonly QueueSettings<Queue>[]
+  readonly bindings: readonly Binding[]
+  readonly limits: MessageLimits
+}
+
+export interface ExchangeSettings {
+  readonly name: string
+  readonly kind: ExchangeKind
+}
+
+export interface QueueSettings<Name extends string = string> {
+  readonly name: Name
+  readonly kind: 'standard'
+  readonly retry: RetryPolicy
+  readonly maxCrashes: number
+}
+
+export interface TopologyDefinition<Exchange extends string = string, Queue extends string = string> {
+  /** Exchanges by name. The default exchange, '', is always there. @default none */
+  readonly exchanges?: { readonly [Name in Exchange]: ExchangeKind }
+  /** Queues by name. */
+  readonly queues: { readonly [Name in Queue]: QueueDefinition<NoInfer<Exchange>> }
+  readonly limits?: {
+    /** Bytes of a payload as JSON, or of a body. @default 1_048_576 */
+    readonly payloadBytes?: number
+  }
+}
+
+export interface QueueDefinition<Exchange extends string = string> {
+  /** Only standard queues are built; streams are to come. @default 'standard' */
+  readonly kind?: 'standard' | 'stream'
+  /** What comes here: a contract brings all its messages, whatever their routing key. @default only what is sent to the queue by name */
+  readonly from?: readonly (AnyContract | BindingDefinition<Exchange>)[]
+  /** What follows a failed attempt. @default 10 attempts, from 1 s to 5 min, doubling, with jitter */
+  readonly retry?: Partial<RetryPolicy>
+  /** So many processes may end while they hold one delivery; the next makes it a dead letter. 1 to 100. @default 3 */
+  readonly maxCrashes?: number
+}
+
+/** A binding written out. What is left out is not looked at. */
+export interface BindingDefinition<Exchange extends string = string> {
+  readonly exchange: Exchange | ''
+  /** The routing key (direct), or a pattern of words, `*` and `#` (topic). */
+  readonly routingKey?: string
+  /** The type of the messages. */
+  readonly type?: string
+  /** Of a headers exchange: the headers to compare, and whether all or any must be equal. */
+  readonly arguments?: { readonly match?: 'all' | 'any'; readonly headers: Readonly<Record<string, HeaderValue>> }
+}
+
+export const DEFAULT_MAX_CRASHES = 3
+
+const RETRY = z.strictObject({
+  maxAttempts: wholeNumber(1, MOST_ATTEMPTS).optional(),
+  minMs: milliseconds(1).optional(),
+  maxMs: milliseconds(1).optional(),
+  factor: z.number().min(1).max(100).optional(),
+  jitter: z.enum(['full', 'none']).optional(),
+})
+
+const BINDING = z.strictObject({
+  exchange: z.string(),
+  routingKey: z.string().optional(),
+  type: z.string().optional(),
+  arguments: z
+    .strictObject({
+      match: z.enum(['all', 'any']).optional(),
+      headers: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+    })
+    .optional(),
+})
+
+const QUEUE = z.strictObject({
+  kind: z.enum(['standard', 'stream']).optional(),
+  from: z.array(passedThrough<unknown>()).optional(),
+  retry: RETRY.optional(),
+  maxCrashes: wholeNumber(1, 100).optional(),
+})
+
+const DEFINITION = z.strictObject({
+  exchanges: z.record(z.string(), z.enum(EXCHANGE_KINDS)).optional(),
+  queues: z.record(z.string(), QUEUE),
+  limits: z.strictObject({ payloadBytes: wholeNumber(1, 268_435_455).optional() }).optional(),
+})
+
+type ParsedQueue = z.output<typeof QUEUE>
+type ParsedBinding = z.output<typeof BINDING>
+
+/**
+ * Says which queues there are and what comes to each; a name that nothing stands behind is refused here, and a queue's name
+ * is checked by the compiler wherever it is used.
+ *
+ * ```ts
+ * export const topology = defineTopology({
+ *   exchanges: { orders: 'topic' },
+ *   queues: {
+ *     billing: { from: [OrderPlaced], retry: { maxAttempts: 8 } },
+ *     audit: { from: [{ exchange: 'orders', routingKey: 'order.#' }] },
+ *   },
+ * })
+ * ```
+ */
+export function defineTopology<const Queue extends string, const Exchange extends string = never>(
+  definition: TopologyDefinition<Exchange, Queue>,
+): Topology<Queue> {
+  const { exchanges: kinds = {}, queues: definitions, limits } = parseOptions(DEFINITION, definition)
+  const exchanges = Object.entries(kinds).map(([name, kind]) => ({ name: named(name, 'exchange'), kind }))
+  const queues = Object.entries(definitions).map(([name, queue]) => queueOf(named(name, 'queue') as Queue, queue))
+  refuseTwins(exchanges, 'exchange')
+  refuseTwins(queues, 'queue')
+
+  const kindOf = new Map<string, ExchangeKind | 'default'>([['', 'default']])
+  for (const { name, kind } of exchanges) kindOf.set(name, kind)
+  const bindings = Object.entries(definitions).flatMap(([name, queue]) =>
+    bindingsOf(name.normalize('NFC'), queue, kindOf),
+  )
+
+  return Object.freeze({
+    exchanges,
+    queues,
+    bindings,
+    limits: { payloadBytes: limits?.payloadBytes ?? DEFAULT_LIMITS.payloadBytes },
+  })
+}
+
+function named(name: string, what: string): string {
+  const problem = nameProblem(name)
+  if (problem !== undefined) throw new InvalidTopology(name, `the name of the ${what} ${problem}`)
+  return name.normalize('NFC')
+}
+
+function refuseTwins(named: readonly { readonly name: string }[], what: string): void {
+  const seen = new Set<string>()
+  for (const { name } of named) {
+    if (seen.has(name))
+      throw new InvalidTopology(name, `another ${what} has the same name, written with other code points`)
+    seen.add(name)
+  }
+}
+
+function queueOf<Name extends string>(name: Name, { kind, retry, maxCrashes }: ParsedQueue): QueueSettings<Name> {
+  if (kind === 'stream') {
+    throw new NotSupported(
+      `kind: 'stream'`,
+      `streams are not built yet; leave the kind of queue "${name}" out for a standard queue`,
+    )
+  }
+  return { name, kind: 'standard', retry: retryOf(name, retry), maxCrashes: maxCrashes ?? DEFAULT_MAX_CRASHES }
+}
+
+function retryOf(queue: string, given: ParsedQueue['retry'] = {}): RetryPolicy {
+  const minMs = given.minMs ?? Math.min(DEFAULT_RETRY.minMs, given.maxMs ?? DEFAULT_RETRY.minMs)
+  const maxMs = given.maxMs ?? Math.max(DEFAULT_RETRY.maxMs, minMs)
+  if (minMs > maxMs) throw new InvalidTopology(queue, `retry.minMs ${minMs} is more than retry.maxMs ${maxMs}`)
+  return {
+    maxAttempts: given.maxAttempts ?? DEFAULT_RETRY.maxAttempts,
+    minMs,
+    maxMs,
+    factor: given.factor ?? DEFAULT_RETRY.factor,
+    jitter: given.jitter ?? DEFAULT_RETRY.jitter,
+  }
+}
+
+type Kinds = ReadonlyMap<string, ExchangeKind | 'default'>
+
+function bindingsOf(queue: string, { from = [] }: ParsedQueue, kinds: Kinds): Binding[] {
+  const bindings = from.map((source) =>
+    isContract(source) ? ofContract(queue, source) : ofDefinition(queue, source, kinds),
+  )
+  const seen = new Set<string>()
+  for (const binding of bindings) {
+    if (!kinds.has(binding.exchange)) throw new DanglingExchange(binding.exchange, queue, kinds.keys())
+    const text = JSON.stringify(binding)
+    if (seen.has(text)) throw new InvalidTopology(queue, `it takes ${toldOf(binding)} twice`)
+    seen.add(text)
+  }
+  return bindings
+}
+
+function ofContract(queue: string, { exchange, name }: AnyContract): Binding {
+  return { exchange, queue, routingKey: null, pattern: null, type: name, match: null, arguments: null }
+}
+
+function ofDefinition(queue: string, source: unknown, kinds: Kinds): Binding {
+  const given = parseOptions(BINDING, source)
+  const exchange = given.exchange.normalize('NFC')
+  const kind = kinds.get(exchange)
+  if (kind === undefined) throw new DanglingExchange(exchange, queue, kinds.keys())
+  const problem = bindingProblem(given, kind)
+  if (problem !== undefined) throw new InvalidTopology(queue, `its binding to exchange "${exchange}" ${problem}`)
+  return {
+    exchange,
+    queue,
+    routingKey: given.routingKey?.normalize('NFC') ?? null,
+    pattern: kind === 'topic' && given.routingKey !== undefined ? topicRegex(given.routingKey.normalize('NFC')) : null,
+    type: given.type?.normalize('NFC') ?? null,
+    match: given.arguments ? (given.arguments.match ?? 'all') : null,
+    arguments: given.arguments ? sorted(given.arguments.headers) : null,
+  }
+}
+
+function bindingProblem(binding: ParsedBinding, kind: ExchangeKind | 'default'): string | undefined {
+  return namesProblem(binding) ?? argumentsProblem(binding, kind) ?? routingKeyProblem(binding, kind)
+}
+
+function namesProblem({ routingKey, type }: ParsedBinding): string | undefined {
+  const key = routingKey ? nameProblem(routingKey) : undefined
+  if (key !== undefined) return `has a routingKey that ${key}`
+  const name = type === undefined ? undefined : nameProblem(type)
+  return name === undefined ? undefined : `has a type that ${name}`
+}
+
+function argumentsProblem({ arguments: wanted }: ParsedBinding, kind: ExchangeKind | 'default'): string | undefined {
+  if (wanted === undefined) return undefined
+  if (kind !== 'headers') return `has arguments, which a ${kind} exchange does not look at`
+  const headers = Object.entries(wanted.headers)
+  if (headers.length === 0) return 'has no headers to compare; leave arguments out to take all'
+  const wrong = headers.find(([name, value]) => nameProblem(name) ?? stringFlaw(String(value)))
+  return wrong && `compares header ${JSON.stringify(wrong[0])}, whose name or value Postgres cannot store`
+}
+
+function routingKeyProblem({ routingKey, type }: ParsedBinding, kind: ExchangeKind | 'default'): string | undefined {
+  if (routingKey === undefined) {
+    const idle = type === undefined && (kind === 'direct' || kind === 'default')
+    return idle ? `has neither routingKey nor type, and a ${kind} exchange sends nothing to all` : undefined
+  }
+  if (kind === 'default') {
+    return 'has a routingKey; the default exchange goes to the queue of that name, and binds by type alone'
+  }
+  if (kind !== 'direct' && kind !== 'topic') return `has a routingKey, which a ${kind} exchange does not look at`
+  const problem = kind === 'topic' ? patternProblem(routingKey) : undefined
+  return problem && `has a routingKey that ${problem}`
+}
+
+function sorted<Value>(record: Readonly<Record<string, Value>>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+function toldOf({ exchange, routingKey, type }: Binding): string {
+  const parts = [
+    type === null ? '' : `type "${type}"`,
+    routingKey === null ? '' : `routing key "${routingKey}"`,
+  ].filter(Boolean)
+  return `${parts.join(' and ') || 'everything'} from exchange "${exchange}"`
+}
