@@ -1,0 +1,163 @@
+import { HandlerTimeout, LeaseLost } from '../errors.ts'
+import { type Claimed, claimAlone } from '../postgres/claim.ts'
+import { lease } from '../postgres/leases.ts'
+import { run } from '../postgres/queryable.ts'
+import { settle } from '../postgres/settle.ts'
+import { Attempt } from './attempt.ts'
+import type { BatchSize } from './batch-size.ts'
+import { Completion } from './completion.ts'
+import type { AtLeastOnceContext } from './context.ts'
+import type { Floors } from './floors.ts'
+import type { Prepared } from './handlers.ts'
+import { Lease, type Leases } from './leases.ts'
+import type { Mode } from './mode.ts'
+import { report, type Seat } from './seat.ts'
+import { Settling } from './settling.ts'
+import type { Taken } from './slots.ts'
+import { COMPLETED, RETURNED, settledOf, type Verdict, verdictOf, verdictOfFailure } from './verdict.ts'
+
+/**
+ * At least once: a batch is leased, each handler runs outside of any transaction, and what came of it is settled with the
+ * lease's token. The attempt is counted by the lease, so a process that dies has used it. A lease that lapsed settles nothing:
+ * its deliveries are somebody else's.
+ */
+export class AtLeastOnce<Tx> implements Mode {
+  readonly #seat: Seat<Tx>
+  readonly #floors: Floors
+  readonly #size: BatchSize
+  readonly #leases: Leases<Tx>
+
+  constructor(seat: Seat<Tx>, { floors, size, leases }: { floors: Floors; size: BatchSize; leases: Leases<Tx> }) {
+    this.#seat = seat
+    this.#floors = floors
+    this.#size = size
+    this.#leases = leases
+  }
+
+  async take(claimed: (taken: Taken) => void): Promise<Taken> {
+    const asked = this.#size.next
+    const startedAt = performance.now()
+    const [held, rows] = await this.#lease(asked, startedAt)
+    const taken = { asked, claimed: rows.length }
+    claimed(taken)
+    if (!held) return taken
+    const slowestAttemptMs = await this.#workOff(held, rows)
+    this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, slowestAttemptMs })
+    return taken
+  }
+
+  // What a process died with while it leased comes back to be leased as anything else: the attempts are counted there.
+  async takeAlone(): Promise<boolean> {
+    const { context, queue, number } = this.#seat
+    const facts = { queue: number, consumer: queue.name }
+    return await context.database.transaction(async (tx) => {
+      const queryable = context.database.queryable(tx)
+      const [row] = await run(queryable, claimAlone(context.tables, facts))
+      if (!row) return false
+      const outcome = settledOf({
+        row: { ...row, crashes: 0 },
+        verdict: RETURNED,
+        attempt: row.attempts,
+        durationMs: 0,
+      })
+      await run(queryable, settle(context.tables, { ...facts, outcomes: [outcome] }))
+      this.#seat.scheduled(0)
+      return true
+    })
+  }
+
+  async close(): Promise<void> {}
+
+  async #lease(limit: number, askedAt: number): Promise<[Lease | undefined, Claimed[]]> {
+    const { context, queue, number } = this.#seat
+    const { leaseMs } = this.#leases
+    const facts = { queue: number, consumer: queue.name, limit, leaseMs, floors: this.#floors.positions }
+    const leased = await run(context.database, lease(context.tables, { ...facts, holder: context.instance }))
+    const [first] = leased
+    if (!first) return [undefined, []]
+    const rows = leased.map(({ delivery }) => delivery)
+    this.#floors.advance(rows)
+    const held = new Lease(queue.name, first, { until: askedAt + leaseMs, deliveries: rows.length })
+    context.events.emit('leased', { queue: queue.name, lease: held.id, deliveries: rows.length })
+    return [held, rows]
+  }
+
+  async #workOff(held: Lease, rows: readonly Claimed[]): Promise<number> {
+    const settling = new Settling(this.#seat, this.#leases, held)
+    this.#leases.hold(held)
+    let slowestMs = 0
+    try {
+      for (const row of rows) {
+        if (this.#seat.stopping.aborted || !(await this.#leases.covers(held))) settling.giveBack(row)
+        else slowestMs = Math.max(slowestMs, await this.#judge(held, row, settling))
+      }
+    } finally {
+      await settling.finish()
+      this.#leases.letGo(held)
+    }
+    return slowestMs
+  }
+
+  async #judge(held: Lease, row: Claimed, settling: Settling<Tx>): Promise<number> {
+    const { context, handlers, queue } = this.#seat
+    const attempt = row.attempts
+    const prepared = await handlers.prepare(row, queue, attempt)
+    if ('kind' in prepared) {
+      settling.add({ row, attempt, verdict: prepared, durationMs: 0 })
+      return 0
+    }
+    const { messageId } = row
+    context.events.emit('attempt-started', { queue: queue.name, messageId, type: prepared.delivery.type, attempt })
+    const startedAt = performance.now()
+    const ended = await this.#attempt(held, row, prepared)
+    const durationMs = performance.now() - startedAt
+    if (ended === 'lost') this.#leases.lose(held)
+    else if (ended === 'committed') settling.committed({ row, attempt, verdict: COMPLETED, durationMs })
+    else if (ended.kind === 'returned') settling.giveBack(row)
+    else settling.add({ row, attempt, verdict: ended, durationMs })
+    return durationMs
+  }
+
+  async #attempt(held: Lease, row: Claimed, prepared: Prepared): Promise<Verdict | 'committed' | 'lost'> {
+    const { queue, timeoutMs, attempts } = this.#seat
+    const { handler, delivery } = prepared
+    const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    const completion = new Completion(this.#seat, held, row, delivery)
+    held.attempt = attempt
+    attempts.add(attempt)
+    try {
+      const context = this.#contextOf(held, attempt, completion)
+      const outcome = prepared.settle(await attempt.run(() => handler(delivery, context)))
+      if (outcome.kind === 'complete') await completion.ended()
+      return completion.done ? 'committed' : verdictOf(outcome, delivery.attempt, queue.retry)
+    } catch (error) {
+      return this.#failed(row, attempt, error, completion)
+    } finally {
+      await completion.revoke()
+      attempts.delete(attempt)
+      held.attempt = undefined
+    }
+  }
+
+  #failed(row: Claimed, { cutBy }: Attempt, error: unknown, { done }: Completion<Tx>): Verdict | 'committed' | 'lost' {
+    if (done) report(this.#seat, error)
+    if (done) return 'committed'
+    if (cutBy instanceof LeaseLost || error instanceof LeaseLost) return 'lost'
+    if (cutBy && !(cutBy instanceof HandlerTimeout)) return RETURNED
+    return verdictOfFailure(cutBy ?? error, row.attempts, this.#seat.queue.retry)
+  }
+
+  #contextOf(held: Lease, attempt: Attempt, { complete }: Completion<Tx>): AtLeastOnceContext<Tx> {
+    return {
+      complete,
+      extend: async (ms) => {
+        attempt.extend(ms)
+        await this.#leases.renew(held, Math.max(ms, this.#leases.leaseMs))
+        if (held.lost) throw held.lost
+      },
+      get signal() {
+        return attempt.signal
+      },
+    }
+  }
+}

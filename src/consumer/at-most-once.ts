@@ -1,0 +1,121 @@
+import { HandlerTimeout } from '../errors.ts'
+import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
+import { type Query, run } from '../postgres/queryable.ts'
+import { settle } from '../postgres/settle.ts'
+import { summarise } from '../rules/error-summary.ts'
+import { Attempt } from './attempt.ts'
+import { inKeyOrder } from './batch.ts'
+import type { BatchSize } from './batch-size.ts'
+import type { AtMostOnceContext } from './context.ts'
+import type { Floors } from './floors.ts'
+import type { Prepared } from './handlers.ts'
+import type { Mode } from './mode.ts'
+import type { Seat } from './seat.ts'
+import type { Taken } from './slots.ts'
+import { COMPLETED, type Judged, settledOf, tell } from './verdict.ts'
+
+/** A delivery whose end is committed, and who is to be told of the message. */
+interface Ended {
+  readonly judged: Judged
+  readonly prepared: Prepared | undefined
+}
+
+/**
+ * At most once: the delivery ends when it is claimed, and only then is the handler called. What happens to a handler, or to its
+ * process, happens to nobody else: there is no second attempt, and a failure is told by an event alone.
+ */
+export class AtMostOnce<Tx> implements Mode {
+  readonly #seat: Seat<Tx>
+  readonly #floors: Floors
+  readonly #size: BatchSize
+
+  constructor(seat: Seat<Tx>, { floors, size }: { floors: Floors; size: BatchSize }) {
+    this.#seat = seat
+    this.#floors = floors
+    this.#size = size
+  }
+
+  async take(claimed: (taken: Taken) => void): Promise<Taken> {
+    const asked = this.#size.next
+    const startedAt = performance.now()
+    const { context, queue, number } = this.#seat
+    const facts = { queue: number, consumer: queue.name, limit: asked, floors: this.#floors.positions }
+    const ended = await this.#end(claim(context.tables, facts))
+    this.#floors.advance(ended.map(({ judged }) => judged.row))
+    const taken = { asked, claimed: ended.length }
+    claimed(taken)
+    const slowestAttemptMs = await this.#tellAll(ended)
+    this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, slowestAttemptMs })
+    return taken
+  }
+
+  async takeAlone(): Promise<boolean> {
+    const { context, queue, number } = this.#seat
+    const ended = await this.#end(claimAlone(context.tables, { queue: number, consumer: queue.name }))
+    await this.#tellAll(ended)
+    return ended.length > 0
+  }
+
+  async close(): Promise<void> {}
+
+  async #end(claims: Query<Claimed>): Promise<Ended[]> {
+    const { context, queue, number } = this.#seat
+    return await context.database.transaction(async (tx) => {
+      const queryable = context.database.queryable(tx)
+      const rows = inKeyOrder(await run(queryable, claims))
+      const ended = await Promise.all(rows.map((row) => this.#judge(row)))
+      const outcomes = ended.map(({ judged }) => settledOf(judged))
+      if (rows.length > 0)
+        await run(queryable, settle(context.tables, { queue: number, consumer: queue.name, outcomes }))
+      return ended
+    })
+  }
+
+  async #judge(row: Claimed): Promise<Ended> {
+    const attempt = row.attempts + 1
+    const prepared = await this.#seat.handlers.prepare(row, this.#seat.queue, attempt)
+    if ('kind' in prepared) return { judged: { row, attempt, verdict: prepared, durationMs: 0 }, prepared: undefined }
+    return { judged: { row, attempt, verdict: COMPLETED, durationMs: 0 }, prepared }
+  }
+
+  async #tellAll(ended: readonly Ended[]): Promise<number> {
+    let slowestMs = 0
+    for (const { judged, prepared } of ended) {
+      const startedAt = performance.now()
+      if (prepared) await this.#attempt(prepared)
+      const durationMs = performance.now() - startedAt
+      slowestMs = Math.max(slowestMs, durationMs)
+      tell(this.#seat.context.events, this.#seat.queue.name, { ...judged, durationMs })
+    }
+    return slowestMs
+  }
+
+  async #attempt({ handler, delivery, settle: meaning }: Prepared): Promise<void> {
+    const { context, queue, timeoutMs, attempts } = this.#seat
+    const attempted = { queue: queue.name, messageId: delivery.id, type: delivery.type, attempt: delivery.attempt }
+    context.events.emit('attempt-started', attempted)
+    const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    attempts.add(attempt)
+    try {
+      const { kind } = meaning(await attempt.run(() => handler(delivery, contextOf(attempt))))
+      if (kind !== 'complete') this.#warn(kind)
+    } catch (error) {
+      context.events.emit('error', { where: `handler of ${queue.name}`, error: summarise(error) })
+    } finally {
+      attempts.delete(attempt)
+    }
+  }
+
+  #warn(outcome: string): void {
+    const message = `A handler of ${this.#seat.queue.name} asked for "${outcome}": its delivery has ended already`
+    this.#seat.context.events.emit('warning', { code: 'OUTCOME_TOO_LATE', message })
+  }
+}
+
+function contextOf(attempt: Attempt): AtMostOnceContext {
+  return {
+    get signal() {
+      return attempt.signal
+    },
+  }
+}

@@ -1,0 +1,84 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+const running = new AsyncLocalStorage<Attempt>()
+
+/** An attempt that did not end by itself: its handler may go on, and nothing it still does may count. */
+export class AttemptCut extends Error {
+  readonly reason: Error
+
+  constructor(reason: Error) {
+    super(reason.message)
+    this.reason = reason
+  }
+}
+
+/**
+ * One run of a handler: it has a deadline and a signal, and can be cut short.
+ *
+ * The signal fires first; a handler that has not ended within the grace is left behind, and `run` rejects with `AttemptCut`.
+ */
+export class Attempt {
+  readonly #timeoutMs: number
+  readonly #timedOut: () => Error
+  #controller: AbortController | undefined
+  #cutBy: Error | undefined
+  #leave: ((cut: AttemptCut) => void) | undefined
+  #deadline: NodeJS.Timeout | undefined
+
+  constructor(timeoutMs: number, timedOut: () => Error) {
+    this.#timeoutMs = timeoutMs
+    this.#timedOut = timedOut
+  }
+
+  /** The attempt whose handler called what runs now. */
+  static get current(): Attempt | undefined {
+    return running.getStore()
+  }
+
+  /** Why it was cut short, also when its handler ended within the grace. */
+  get cutBy(): Error | undefined {
+    return this.#cutBy
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#cutBy) this.#controller.abort(this.#cutBy)
+    return this.#controller.signal
+  }
+
+  async run<Result>(handler: () => Result | Promise<Result>): Promise<Result> {
+    const result = running.run(this, handler)
+    return isThenable(result) ? await this.#inTime(result) : result
+  }
+
+  /** The handler has so many milliseconds from now, whatever it had. */
+  extend(ms: number): void {
+    clearTimeout(this.#deadline)
+    if (this.#leave) this.#deadline = setTimeout(() => this.cut(this.#timedOut(), 0), ms)
+  }
+
+  /** Fires the signal now, and gives the handler so long to end. */
+  cut(reason: Error, graceMs: number): void {
+    if (this.#cutBy) return
+    this.#cutBy = reason
+    this.#controller?.abort(reason)
+    if (graceMs === 0) this.#leave?.(new AttemptCut(reason))
+    else setTimeout(() => this.#leave?.(new AttemptCut(reason)), graceMs)
+  }
+
+  async #inTime<Result>(result: Promise<Result>): Promise<Result> {
+    const cut = Promise.withResolvers<never>()
+    this.#leave = cut.reject
+    this.extend(this.#timeoutMs)
+    try {
+      return await Promise.race([result, cut.promise])
+    } finally {
+      clearTimeout(this.#deadline)
+      this.#leave = undefined
+    }
+  }
+}
+
+function isThenable<Result>(value: Result | Promise<Result>): value is Promise<Result> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}

@@ -1,0 +1,46 @@
+import type { Claimed } from '../postgres/claim.ts'
+import type { Judged, Verdict } from './verdict.ts'
+
+/** One transaction of a consumer: what it claimed, and what has come of it so far. */
+export class Batch {
+  readonly #startedAt = performance.now()
+  readonly judged: Judged[] = []
+  /** In the order in which they are attempted. */
+  rows: readonly Claimed[] = []
+  /** The delivery that was attempted last. */
+  current: Claimed | undefined
+  /** The attempt that took the transaction with it, and when the server has let go of that. */
+  cut: { readonly row: Claimed; readonly reason: Error; readonly abandoned: Promise<void> } | undefined
+  /** COMMIT was answered with COMMIT. */
+  committed = false
+
+  get elapsedMs(): number {
+    return performance.now() - this.#startedAt
+  }
+
+  get slowestAttemptMs(): number {
+    return this.judged.reduce((slowest, { durationMs }) => Math.max(slowest, durationMs), 0)
+  }
+
+  get last(): Claimed | undefined {
+    return this.rows.at(-1)
+  }
+
+  blame(judged: Judged, verdict: Verdict): void {
+    this.judged[this.judged.indexOf(judged)] = { ...judged, verdict }
+  }
+}
+
+/** By key, then by age: batches that lock the rows of their keys lock them in one order, and wait instead of deadlocking. */
+export function inKeyOrder(rows: readonly Claimed[]): readonly Claimed[] {
+  return rows.length < 2 ? rows : rows.toSorted((a, b) => byKey(a, b) || byAge(a, b))
+}
+
+function byKey(a: Claimed, b: Claimed): number {
+  const [left, right] = [a.body?.key ?? '', b.body?.key ?? '']
+  return left < right ? -1 : left > right ? 1 : 0
+}
+
+function byAge(a: Claimed, b: Claimed): number {
+  return BigInt(a.position) < BigInt(b.position) ? -1 : 1
+}

@@ -1,0 +1,104 @@
+import type { Guarded } from '../database.ts'
+import { TransactionOver } from '../errors.ts'
+import type { Publishable, Published } from '../outbox.ts'
+import type { Queryable } from '../postgres/queryable.ts'
+import type { Delivery } from '../rules/delivery.ts'
+import type { PublishOptions } from '../rules/message.ts'
+import type { Attempt } from './attempt.ts'
+import type { Savepoint } from './savepoint.ts'
+import type { Seat } from './seat.ts'
+
+export type Guarantee = 'exactly-once-effects' | 'at-least-once' | 'at-most-once'
+
+/** Publishes in the transaction of the attempt; what is published belongs to the delivery's conversation, as caused by it. */
+export interface PublishInAttempt {
+  (message: Publishable, options?: PublishOptions): Promise<Published>
+  (messages: readonly Publishable[], options?: PublishOptions): Promise<Published[]>
+}
+
+/** What a handler of an exactly-once-effects consumer gets beside the delivery. */
+export interface ExactlyOnceContext<Tx> {
+  /** The transaction of this delivery: what you write in it is committed with the delivery's end, or not at all. It cannot be ended by you. */
+  readonly tx: Tx
+  readonly publish: PublishInAttempt
+  /** Fires when the attempt's time is over, or the consumer stops for good. */
+  readonly signal: AbortSignal
+}
+
+/** What a handler of an at-least-once consumer gets beside the delivery. */
+export interface AtLeastOnceContext<Tx> {
+  /**
+   * Completes the delivery in a transaction of its own: your effect, the inbox row and the end of the delivery are committed
+   * together, once per message. When the lease was lost meanwhile, nothing is: `LeaseLost`. For a message that was processed
+   * before, `work` is not called and the answer is undefined.
+   */
+  complete<Result = void>(work?: (tx: Tx, publish: PublishInAttempt) => Promise<Result>): Promise<Result | undefined>
+  /** Gives the attempt more time: so many milliseconds from now, and the lease as long. */
+  extend(ms: number): Promise<void>
+  /** Fires when the attempt's time is over, its lease is lost, or the consumer stops for good. */
+  readonly signal: AbortSignal
+}
+
+/** What a handler of an at-most-once consumer gets beside the delivery. */
+export interface AtMostOnceContext {
+  /** Fires when the attempt's time is over, or the consumer stops for good. */
+  readonly signal: AbortSignal
+}
+
+export type ContextOf<G extends Guarantee, Tx> = G extends 'exactly-once-effects'
+  ? ExactlyOnceContext<Tx>
+  : G extends 'at-least-once'
+    ? AtLeastOnceContext<Tx>
+    : AtMostOnceContext
+
+/** What the attempts of one transaction stand on. */
+export interface Ground<Tx> {
+  readonly tx: Tx
+  readonly queryable: Queryable
+  readonly savepoint: Savepoint
+}
+
+/** A context, and the end of what it lends. */
+export interface Lent<Context> {
+  readonly context: Context
+  revoke(): void
+}
+
+/** The transaction is lent when the handler first reaches for it: one that does not costs no savepoint and no guard. */
+export function lendTransaction<Tx>(
+  seat: Seat<Tx>,
+  run: Attempt,
+  delivery: Delivery,
+  { tx, queryable, savepoint }: Ground<Tx>,
+): Lent<ExactlyOnceContext<Tx>> {
+  let over = false
+  let guarded: Guarded<Tx> | undefined
+  const enter = () => {
+    if (over) throw new TransactionOver()
+    savepoint.set()
+  }
+  const context = {
+    get tx() {
+      enter()
+      guarded ??= seat.context.database.guard(tx)
+      return guarded.tx
+    },
+    publish: async (messages: Publishable | readonly Publishable[], options?: PublishOptions) => {
+      enter()
+      return await seat.outbox.publishIn(queryable, messages, causedBy(delivery, options))
+    },
+    get signal() {
+      return run.signal
+    },
+  }
+  const revoke = () => {
+    over = true
+    guarded?.revoke()
+  }
+  return { context: context as ExactlyOnceContext<Tx>, revoke }
+}
+
+/** A message that a handler publishes continues the conversation of the one it handles. */
+export function causedBy({ id, correlationId = id }: Delivery, options: PublishOptions = {}): PublishOptions {
+  return { correlationId, causationId: id, ...options }
+}

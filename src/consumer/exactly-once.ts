@@ -1,0 +1,185 @@
+import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
+import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
+import { type Query, run } from '../postgres/queryable.ts'
+import { settle } from '../postgres/settle.ts'
+import { hasCode, isTransient } from '../rules/error-summary.ts'
+import { Attempt, AttemptCut } from './attempt.ts'
+import { Batch, inKeyOrder } from './batch.ts'
+import type { BatchSize } from './batch-size.ts'
+import { type Ground, lendTransaction } from './context.ts'
+import type { Floors } from './floors.ts'
+import type { Prepared } from './handlers.ts'
+import type { Mode } from './mode.ts'
+import type { OwnRows } from './own-rows.ts'
+import { Rollbacks } from './rollbacks.ts'
+import { Savepoint } from './savepoint.ts'
+import type { Seat } from './seat.ts'
+import type { Taken } from './slots.ts'
+import { type Judged, RETURNED, settledOf, tell, type Verdict, verdictOf, verdictOfFailure } from './verdict.ts'
+
+/** in_failed_sql_transaction: an earlier error has aborted the transaction. */
+const ABORTED = '25P02'
+
+/**
+ * Exactly-once effects: claim, inbox rows, the handler's effects and the outcome are one transaction.
+ *
+ *     BEGIN; claim; { savepoint; handler; release } …; settle; COMMIT
+ *
+ * The claim stands outside the savepoint and the handler inside, so a failed attempt is recorded by the transaction that
+ * claimed it, and its neighbours are committed with it. `settle` comes last: in a transaction that a handler's swallowed error
+ * has aborted it fails, and never passes for success. What takes the whole transaction down is for `Rollbacks`.
+ */
+export class ExactlyOnce<Tx> implements Mode {
+  readonly #seat: Seat<Tx>
+  readonly #floors: Floors
+  readonly #size: BatchSize
+  readonly #own: OwnRows<Tx>
+  readonly #rollbacks: Rollbacks<Tx>
+
+  constructor(seat: Seat<Tx>, { floors, size, own }: { floors: Floors; size: BatchSize; own: OwnRows<Tx> }) {
+    this.#seat = seat
+    this.#floors = floors
+    this.#size = size
+    this.#own = own
+    this.#rollbacks = new Rollbacks(seat, { floors, size, own })
+  }
+
+  async take(claimed: (taken: Taken) => void): Promise<Taken> {
+    const asked = this.#size.next
+    const { context, queue, number } = this.#seat
+    const facts = { queue: number, consumer: queue.name, limit: asked, floors: this.#floors.positions }
+    const batch = await this.#transact(claim(context.tables, facts), (rows) => {
+      this.#floors.advance(rows)
+      claimed({ asked, claimed: rows.length })
+    })
+    const taken = { asked, claimed: batch.rows.length }
+    const { elapsedMs, slowestAttemptMs } = batch
+    if (batch.committed) this.#size.took({ ...taken, elapsedMs, slowestAttemptMs })
+    return taken
+  }
+
+  async takeAlone(): Promise<boolean> {
+    const { context, queue, number } = this.#seat
+    const batch = await this.#transact(claimAlone(context.tables, { queue: number, consumer: queue.name }))
+    return batch.rows.length > 0
+  }
+
+  async close(): Promise<void> {
+    await this.#own.retry()
+  }
+
+  async #transact(claims: Query<Claimed>, claimed: (rows: readonly Claimed[]) => void = () => {}): Promise<Batch> {
+    const { database } = this.#seat.context
+    const batch = new Batch()
+    try {
+      await database.transaction(async (tx) => {
+        const queryable = database.queryable(tx)
+        batch.rows = inKeyOrder(await run(queryable, claims))
+        claimed(batch.rows)
+        if (batch.rows.length > 0) await this.#workOff(batch, { tx, queryable, savepoint: new Savepoint(queryable) })
+      })
+      this.#committed(batch)
+    } catch (error) {
+      await this.#rollbacks.after(batch, error)
+    }
+    return batch
+  }
+
+  async #workOff(batch: Batch, ground: Ground<Tx>): Promise<void> {
+    for (const row of batch.rows) {
+      batch.current = row
+      batch.judged.push(await this.#judge(batch, row, ground))
+    }
+    await this.#settle(batch, ground)
+  }
+
+  async #judge(batch: Batch, row: Claimed, ground: Ground<Tx>): Promise<Judged> {
+    const { context, handlers, queue, stopping } = this.#seat
+    const attempt = row.attempts + 1
+    if (stopping.aborted) return { row, attempt, verdict: RETURNED, durationMs: 0 }
+    const prepared = await handlers.prepare(row, queue, attempt)
+    if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
+    const { messageId } = row
+    context.events.emit('attempt-started', { queue: queue.name, messageId, type: prepared.delivery.type, attempt })
+    const startedAt = performance.now()
+    const verdict = await this.#attempt(batch, row, prepared, ground)
+    return { row, attempt, verdict, durationMs: performance.now() - startedAt }
+  }
+
+  async #attempt(batch: Batch, row: Claimed, prepared: Prepared, ground: Ground<Tx>): Promise<Verdict> {
+    const { queue, timeoutMs, attempts } = this.#seat
+    const { handler, delivery } = prepared
+    const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    const { context, revoke } = lendTransaction(this.#seat, attempt, delivery, ground)
+    attempts.add(attempt)
+    try {
+      const outcome = prepared.settle(await attempt.run(() => handler(delivery, context)))
+      revoke()
+      return await keep(verdictOf(outcome, delivery.attempt, queue.retry), ground.savepoint, row === batch.last)
+    } catch (error) {
+      revoke()
+      return await this.#failed(batch, row, attempt, error, ground)
+    } finally {
+      attempts.delete(attempt)
+    }
+  }
+
+  async #failed(
+    batch: Batch,
+    row: Claimed,
+    { cutBy }: Attempt,
+    error: unknown,
+    { tx, savepoint }: Ground<Tx>,
+  ): Promise<Verdict> {
+    if (error instanceof AttemptCut) {
+      batch.cut = { row, reason: error.reason, abandoned: this.#seat.context.database.abandon(tx) }
+      throw error
+    }
+    if (savepoint.touched && isTransient(error)) throw error
+    await savepoint.undo()
+    if (cutBy && !(cutBy instanceof HandlerTimeout)) return RETURNED
+    return this.#charged(row, cutBy ?? error)
+  }
+
+  // The last attempt leaves its savepoint to us: an abort that it swallowed shows here, and is still its own fault alone.
+  async #settle(batch: Batch, { queryable, savepoint }: Ground<Tx>): Promise<void> {
+    try {
+      await run(queryable, this.#settlement(batch))
+    } catch (error) {
+      if (!savepoint.touched || !hasCode(error, ABORTED)) throw error
+      await savepoint.undo()
+      const judged = batch.judged.at(-1)!
+      batch.blame(judged, this.#charged(judged.row, error))
+      await run(queryable, this.#settlement(batch))
+    }
+  }
+
+  #settlement({ judged }: Batch) {
+    const { context, queue, number } = this.#seat
+    return settle(context.tables, { queue: number, consumer: queue.name, outcomes: judged.map(settledOf) })
+  }
+
+  #charged(row: Claimed, error: unknown): Verdict {
+    const { name, retry } = this.#seat.queue
+    const fault = hasCode(error, ABORTED) ? new SwallowedSqlError(name, { cause: error }) : error
+    return verdictOfFailure(fault, row.attempts + 1, retry)
+  }
+
+  #committed(batch: Batch): void {
+    const { context, queue } = this.#seat
+    batch.committed = true
+    for (const judged of batch.judged) {
+      const { verdict, row } = judged
+      this.#rollbacks.forget(row)
+      if (verdict.kind === 'retry' || verdict.kind === 'returned') this.#seat.scheduled(verdict.delayMs)
+      tell(context.events, queue.name, judged)
+    }
+  }
+}
+
+/** What the handler itself wants retried or dead-lettered leaves as little behind as what failed. */
+async function keep(verdict: Verdict, savepoint: Savepoint, last: boolean): Promise<Verdict> {
+  if (verdict.kind === 'retry' || verdict.kind === 'dead') await savepoint.undo()
+  else if (!last) await savepoint.keep()
+  return verdict
+}

@@ -1,0 +1,114 @@
+import { AlreadyStarted, DuplicateHandler } from '../errors.ts'
+import type { Claimed } from '../postgres/claim.ts'
+import type { AnyContract } from '../rules/contract.ts'
+import { type Delivery, openDelivery } from '../rules/delivery.ts'
+import type { CompleteOutcome, Outcome } from '../rules/outcome.ts'
+import type { QueueSettings } from '../rules/topology.ts'
+import { DUPLICATE, EXPIRED, unattemptable, unreadable, type Verdict } from './verdict.ts'
+
+/** What a handler may answer: nothing, or an outcome made by its delivery. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is what most are
+export type Answer = Outcome | void
+
+export type Handler<Payload, Context> = (delivery: Delivery<Payload>, context: Context) => Promise<Answer> | Answer
+
+type AnyHandler = Handler<never, never>
+
+/** A delivery that is to be attempted, with who does it. */
+export interface Prepared {
+  readonly handler: Handler<unknown, unknown>
+  readonly delivery: Delivery
+  settle(returned: unknown): Outcome | CompleteOutcome
+}
+
+/** Who handles what. It is complete when the consumer starts. */
+export class Handlers {
+  readonly #queue: string
+  readonly #byType = new Map<string, { readonly contract: AnyContract; readonly handler: AnyHandler }>()
+  #otherwise: AnyHandler | undefined
+  #sealed = false
+
+  constructor(queue: string) {
+    this.#queue = queue
+  }
+
+  get contracts(): readonly AnyContract[] {
+    return [...this.#byType.values()].map(({ contract }) => contract)
+  }
+
+  on(contract: AnyContract, handler: AnyHandler): void {
+    this.#refuseWhenSealed()
+    if (this.#byType.has(contract.name)) throw new DuplicateHandler(this.#queue, contract.name)
+    this.#byType.set(contract.name, { contract, handler })
+  }
+
+  otherwise(handler: AnyHandler): void {
+    this.#refuseWhenSealed()
+    if (this.#otherwise) throw new DuplicateHandler(this.#queue, 'otherwise')
+    this.#otherwise = handler
+  }
+
+  seal(): void {
+    this.#sealed = true
+  }
+
+  /** Who is to attempt a delivery, or what becomes of it without an attempt. */
+  prepare(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict | Promise<Prepared | Verdict> {
+    if (row.duplicate) return DUPLICATE
+    if (row.body === null) return unattemptable('LOG_MISSING')
+    if (row.expired) return EXPIRED
+    const known = this.#byType.get(row.body.type)
+    if (!known) return this.#unknown(row, queue, attempt)
+    return read(row, known.contract, (payload) => open(row, queue, attempt, known.handler, payload))
+  }
+
+  #unknown(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict {
+    if (!this.#otherwise) return unattemptable('unknown-type')
+    return open(row, queue, attempt, this.#otherwise, plainPayload(row))
+  }
+
+  #refuseWhenSealed(): void {
+    if (this.#sealed) throw new AlreadyStarted(`consumer of ${this.#queue}`)
+  }
+}
+
+type Open = (payload: unknown) => Prepared
+
+function read(row: Claimed, contract: AnyContract, next: Open): Prepared | Verdict | Promise<Prepared | Verdict> {
+  try {
+    const payload = contract.parse(plainPayload(row), row.body?.version)
+    return payload instanceof Promise ? payload.then(next).catch(unreadable) : next(payload)
+  } catch (error) {
+    return unreadable(error)
+  }
+}
+
+function plainPayload({ body }: Claimed): unknown {
+  return body?.payload == null ? undefined : JSON.parse(body.payload)
+}
+
+function open(row: Claimed, queue: QueueSettings, attempt: number, handler: AnyHandler, payload: unknown): Prepared {
+  const body = row.body!
+  const { delivery, settle } = openDelivery({
+    id: row.messageId,
+    type: body.type,
+    version: body.version,
+    exchange: body.exchange,
+    routingKey: body.routingKey,
+    key: body.key ?? undefined,
+    priority: 9 - row.priority,
+    headers: body.headers === null ? {} : JSON.parse(body.headers),
+    payload,
+    body: body.bytes ?? undefined,
+    contentType: body.contentType ?? undefined,
+    correlationId: body.correlationId ?? undefined,
+    causationId: body.causationId ?? undefined,
+    publishedAt: body.publishedAt,
+    queue: queue.name,
+    attempt,
+    maxAttempts: queue.retry.maxAttempts,
+    crashes: row.crashes,
+    errors: row.history,
+  })
+  return { handler: handler as Handler<unknown, unknown>, delivery, settle }
+}

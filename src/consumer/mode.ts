@@ -1,0 +1,11 @@
+import type { Taken } from './slots.ts'
+
+/** How a consumer takes deliveries and settles them: when the claim commits, and who settles. */
+export interface Mode {
+  /** Claims once, tells how much that brought, and works it off. */
+  take(claimed: (taken: Taken) => void): Promise<Taken>
+  /** Works off one delivery that was held by a process that ended, in no company; false when there is none. */
+  takeAlone(): Promise<boolean>
+  /** Gives back what was taken and not begun. */
+  close(): Promise<void>
+}

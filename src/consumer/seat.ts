@@ -1,0 +1,27 @@
+import type { Context } from '../context.ts'
+import type { Outbox } from '../outbox.ts'
+import { summarise } from '../rules/error-summary.ts'
+import type { QueueSettings } from '../rules/topology.ts'
+import type { Attempt } from './attempt.ts'
+import type { Handlers } from './handlers.ts'
+
+/** What the parts of one consumer share while it runs. */
+export interface Seat<Tx> {
+  readonly context: Context<Tx>
+  readonly outbox: Pick<Outbox, 'publishIn'>
+  readonly queue: QueueSettings
+  /** The queue's number in this database. */
+  readonly number: number
+  readonly handlers: Handlers
+  readonly timeoutMs: number
+  /** The attempts whose handlers run. */
+  readonly attempts: Set<Attempt>
+  /** Fires when nothing new is to be begun. */
+  readonly stopping: AbortSignal
+  /** Something was put aside that is due in so many milliseconds. */
+  scheduled(delayMs: number): void
+}
+
+export function report<Tx>({ context, queue }: Seat<Tx>, error: unknown): void {
+  context.events.emit('error', { where: `consumer of ${queue.name}`, error: summarise(error) })
+}

@@ -1,0 +1,96 @@
+import type { Claimed } from '../postgres/claim.ts'
+import { releaseLeased, settleLeased } from '../postgres/leases.ts'
+import { run } from '../postgres/queryable.ts'
+import type { Lease, Leases } from './leases.ts'
+import { report, type Seat } from './seat.ts'
+import { type Judged, settledOf, tell } from './verdict.ts'
+
+/** Outcomes that come faster are written together. */
+const EVERY_MS = 25
+
+/**
+ * Writes down what came of a lease's deliveries, beside the handlers: an outcome waits for the next round trip, never longer.
+ * What the database does not confirm is not told: the lease was lost, and the deliveries are attempted again.
+ */
+export class Settling<Tx> {
+  readonly #seat: Seat<Tx>
+  readonly #leases: Leases<Tx>
+  readonly #lease: Lease
+  #waiting: Judged[] = []
+  #unbegun: Claimed[] = []
+  #underWay: Promise<void> | undefined
+  #lastAt = performance.now()
+
+  constructor(seat: Seat<Tx>, leases: Leases<Tx>, lease: Lease) {
+    this.#seat = seat
+    this.#leases = leases
+    this.#lease = lease
+  }
+
+  add(judged: Judged): void {
+    this.#waiting.push(judged)
+    if (performance.now() - this.#lastAt >= EVERY_MS) this.#begin()
+  }
+
+  /** It was settled by the transaction of its effect. */
+  committed(judged: Judged): void {
+    this.#lease.unsettled -= 1
+    tell(this.#seat.context.events, this.#seat.queue.name, judged)
+  }
+
+  /** It was not attempted, or through no fault of its own: nothing is charged. */
+  giveBack(row: Claimed): void {
+    this.#unbegun.push(row)
+  }
+
+  async finish(): Promise<void> {
+    await this.#underWay
+    this.#begin()
+    await this.#underWay
+    await this.#release()
+  }
+
+  #begin(): void {
+    if (this.#underWay || this.#waiting.length === 0) return
+    const judged = this.#waiting
+    this.#waiting = []
+    this.#lastAt = performance.now()
+    this.#underWay = this.#settle(judged).finally(() => {
+      this.#underWay = undefined
+    })
+  }
+
+  async #settle(judged: readonly Judged[]): Promise<void> {
+    const { context, queue } = this.#seat
+    const facts = { ...this.#lease.held, consumer: queue.name, outcomes: judged.map(settledOf), inbox: false }
+    try {
+      const settled = await run(context.database, settleLeased(context.tables, facts))
+      const positions = new Set(settled.map(({ position }) => position))
+      for (const each of judged) if (positions.has(each.row.position)) this.#tell(each)
+      this.#lease.unsettled -= positions.size
+      if (positions.size === 0) this.#leases.lose(this.#lease)
+    } catch (error) {
+      report(this.#seat, error)
+    }
+  }
+
+  #tell(judged: Judged): void {
+    const { verdict } = judged
+    if (verdict.kind === 'retry') this.#seat.scheduled(verdict.delayMs)
+    tell(this.#seat.context.events, this.#seat.queue.name, judged)
+  }
+
+  async #release(): Promise<void> {
+    if (this.#unbegun.length === 0 || this.#lease.lost) return
+    const positions = this.#unbegun.map(({ position }) => position)
+    try {
+      await run(
+        this.#seat.context.database,
+        releaseLeased(this.#seat.context.tables, { ...this.#lease.held, positions }),
+      )
+      this.#seat.scheduled(0)
+    } catch (error) {
+      report(this.#seat, error)
+    }
+  }
+}

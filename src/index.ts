@@ -1,0 +1,53 @@
+// Posthaste: a transactional outbox and a message queue in your Postgres.
+
+// Operating.
+export type { Audit } from './audit.ts'
+export type { AtLeastOnceContext, AtMostOnceContext, ExactlyOnceContext, Guarantee } from './consumer/context.ts'
+// Consuming: what a handler gets, and what it may answer.
+export type { Consumer, ConsumerOptions } from './consumer.ts'
+// Your way to Postgres.
+export type { Database } from './database.ts'
+export { type KyselyDatabaseOptions, kyselyDatabase } from './databases/kysely.ts'
+export { type PgDatabaseOptions, pgDatabase } from './databases/pg.ts'
+export type { DeadLetters } from './dead-letters.ts'
+// Errors: every one has a code.
+export * from './errors.ts'
+// Events: the one way the machinery speaks.
+export type { EventName, Events, Logger } from './events.ts'
+export type { Inbox, Once } from './inbox.ts'
+export type { Published } from './outbox.ts'
+export {
+  type MigrateOptions,
+  type MigrationState,
+  migrate,
+  migrationState,
+  printMigrations,
+} from './postgres/migrate.ts'
+// The facade: options in, nouns out.
+export { Posthaste, type PosthasteOptions, type StartOptions, type StopOptions } from './posthaste.ts'
+export type { Queue } from './queue.ts'
+export type { RelayOptions } from './relay.ts'
+// Messages: contracts are values that producers and consumers import.
+export {
+  type AnyContract,
+  type Contract,
+  type ContractOptions,
+  defineMessage,
+  type InputOf,
+  type PayloadOf,
+} from './rules/contract.ts'
+export type { Delivery } from './rules/delivery.ts'
+export type { Message, PublishOptions, RawMessage } from './rules/message.ts'
+export type { Outcome } from './rules/outcome.ts'
+export type { RetryPolicy } from './rules/retry.ts'
+// Topology: exchanges, queues, and what comes to each.
+export {
+  type BindingDefinition,
+  defineTopology,
+  type QueueDefinition,
+  type Topology,
+  type TopologyDefinition,
+} from './rules/topology.ts'
+export type { Status } from './status.ts'
+export type { DeclareOptions, StoredTopology, TopologyDiff } from './topology.ts'
+export type { AnyTransaction } from './transaction-handle.ts'

@@ -1,0 +1,331 @@
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import { type Audit, audit } from './audit.ts'
+import { ClaimLoop } from './consumer/claim-loop.ts'
+import type { Guarantee } from './consumer/context.ts'
+import { Consumer, type ConsumerOptions } from './consumer.ts'
+import type { Context } from './context.ts'
+import type { Database } from './database.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { AlreadyStarted, RetentionTooShort, UnknownQueue } from './errors.ts'
+import {
+  EventBus,
+  type Listener as EventListener,
+  type EventName,
+  type Events,
+  type Logger,
+  logTo,
+  type UntilOptions,
+} from './events.ts'
+import { Inbox } from './inbox.ts'
+import { Lifecycle } from './machinery/lifecycle.ts'
+import { Outbox, type Publishable, type Published } from './outbox.ts'
+import { Listener } from './postgres/listener.ts'
+import { tablesOf } from './postgres/tables.ts'
+import { Queue } from './queue.ts'
+import { DEFAULT_RETENTION, type Retention } from './relay/upkeep.ts'
+import { Relay, type RelayOptions } from './relay.ts'
+import type { PublishOptions } from './rules/message.ts'
+import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
+import { longestRetryMs } from './rules/retry.ts'
+import { defineTopology, type QueueSettings, type Topology } from './rules/topology.ts'
+import { type Status, status } from './status.ts'
+import { type DeclareOptions, type StoredTopology, type TopologyDiff, TopologyStore } from './topology.ts'
+import type { AnyTransaction } from './transaction-handle.ts'
+
+export interface PosthasteOptions<Tx, QueueName extends string> {
+  /** Where the messages live: `pgDatabase(pool)` or `kyselyDatabase(db)`. Handlers get its transactions. */
+  readonly database: Database<Tx>
+  /** Exchanges, queues and what comes to each. Declared at start. @default none: publish to what others declared */
+  readonly topology?: Topology<QueueName>
+  /** The schema that holds everything; several may live in one database. @default 'posthaste' */
+  readonly schema?: string
+  /** The name of this service: what it declares first is owned by it. @default none */
+  readonly service?: string
+  /** A direct connection string for LISTEN and session locks, when the pool goes through a pooler such as PgBouncer. @default the pool's own */
+  readonly listenUrl?: string
+  /** Anything shaped like pino's logger; it is told of every event. @default silent */
+  readonly logger?: Logger
+  /** How the relay of this process works. @default see RelayOptions */
+  readonly relay?: Omit<RelayOptions, 'retention'>
+  /** How long things are kept. Start refuses an inbox that forgets sooner than a message may be delivered again. */
+  readonly retention?: Retention
+}
+
+export interface StartOptions {
+  /** Runs a relay in this process. One must run somewhere. @default true */
+  readonly relay?: boolean
+  /** Runs the consumers of this process. @default true */
+  readonly consumers?: boolean
+}
+
+export interface StopOptions {
+  /** How long handlers may take to finish, in milliseconds; then their signals fire and their transactions are rolled back. @default 30_000 */
+  readonly timeoutMs?: number
+}
+
+const OPTIONS = z.strictObject({
+  database: passedThrough<Database<unknown>>(),
+  topology: passedThrough<Topology | undefined>().optional(),
+  schema: z.string().default('posthaste'),
+  service: z.string().min(1).max(255).optional(),
+  listenUrl: z.string().min(1).optional(),
+  logger: passedThrough<Logger | undefined>().optional(),
+  relay: z
+    .strictObject({
+      pollIntervalMs: milliseconds(10).optional(),
+      chunk: wholeNumber(1, 100_000).optional(),
+      drowsyMs: milliseconds().optional(),
+      upkeepRoundMs: milliseconds(100).optional(),
+    })
+    .default({}),
+  retention: z
+    .strictObject({
+      outboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.outboxMs),
+      inboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.inboxMs),
+      deadLettersMs: milliseconds(1_000).default(DEFAULT_RETENTION.deadLettersMs),
+    })
+    .prefault({}),
+})
+
+const START = z.strictObject({
+  relay: z.boolean().default(true),
+  consumers: z.boolean().default(true),
+})
+
+const STOP = z.strictObject({ timeoutMs: milliseconds().default(30_000) })
+
+/**
+ * A transactional outbox and a message queue in your Postgres.
+ *
+ * If your COMMIT is durable, the message is durable; a message whose transaction rolled back never existed. Each (consumer,
+ * message) is delivered at least once, and its effect inside the same Postgres is committed exactly once.
+ *
+ * ```ts
+ * const posthaste = new Posthaste({ database: pgDatabase(pool), topology })
+ *
+ * posthaste.consumer('billing').on(OrderPlaced, async ({ payload }, { tx }) => {
+ *   await tx.query('insert into charges (order_id, cents) values ($1, $2)', [payload.orderId, payload.cents])
+ * })
+ *
+ * await posthaste.start()
+ * ```
+ */
+export class Posthaste<Tx, QueueName extends string = string> implements AsyncDisposable {
+  readonly #context: Context<Tx>
+  readonly #options: z.output<typeof OPTIONS>
+  readonly #topology: Topology
+  readonly #store: TopologyStore
+  readonly #outbox: Outbox
+  readonly #relay: Relay
+  readonly #claimLoop: ClaimLoop
+  readonly #consumers: { start(): Promise<void>; stop(options?: StopOptions): Promise<void> }[] = []
+  readonly #lifecycle: Lifecycle<StopOptions>
+  #starting: z.output<typeof START> = START.parse({})
+  #relaying = false
+
+  constructor(options: PosthasteOptions<Tx, QueueName>) {
+    this.#options = parseOptions(OPTIONS, options)
+    const { schema, service, listenUrl, logger, relay, retention } = this.#options
+    const { database } = options
+    const events = new EventBus()
+    if (logger) events.onAny(logTo(logger))
+    const instance = randomUUID()
+    const tables = tablesOf(schema)
+    const listener = new Listener({ database, events, instance, ...(listenUrl === undefined ? {} : { listenUrl }) })
+
+    this.#topology = options.topology ?? defineTopology({ queues: {} })
+    this.#context = { database, tables, events, listener, instance, ...(listenUrl === undefined ? {} : { listenUrl }) }
+    this.#store = new TopologyStore(this.#context, this.#topology, service)
+    this.#outbox = new Outbox({ tables, limits: this.#topology.limits, events })
+    this.#relay = new Relay(this.#context, { ...relay, retention } as RelayOptions)
+    this.#claimLoop = new ClaimLoop(this.#context)
+    this.#lifecycle = new Lifecycle({ start: () => this.#start(), stop: (given) => this.#stop(given) })
+  }
+
+  /**
+   * Publishes in your transaction: the messages leave if it commits, and never existed if it rolls back.
+   *
+   * `tx` is a `pg` client after BEGIN, Kysely's `tx`, or anything with `query(text, values)` that runs in one transaction; a pool
+   * or `db` is refused, at compile time where the types allow it and at run time always. Everything is checked before SQL.
+   *
+   * ```ts
+   * await db.transaction().execute(async (tx) => {
+   *   await tx.insertInto('orders').values(order).execute()
+   *   await posthaste.publish(tx, OrderPlaced.create({ orderId, cents }))
+   * })
+   * ```
+   */
+  publish(tx: AnyTransaction, message: Publishable, options?: PublishOptions): Promise<Published>
+  publish(tx: AnyTransaction, messages: readonly Publishable[], options?: PublishOptions): Promise<Published[]>
+  publish(
+    tx: AnyTransaction,
+    given: Publishable | readonly Publishable[],
+    options?: PublishOptions,
+  ): Promise<Published | Published[]> {
+    return this.#outbox.publish(tx, given, options)
+  }
+
+  /**
+   * Consumes a queue. By default each message's effect, written with the handler's `tx`, is committed exactly once, together
+   * with its end. Handlers come before `start()`.
+   *
+   * ```ts
+   * posthaste
+   *   .consumer('billing', { concurrency: 10 })
+   *   .on(OrderPlaced, async ({ payload }, { tx }) => charge(tx, payload))
+   * ```
+   */
+  consumer<const G extends Guarantee = 'exactly-once-effects'>(
+    queue: QueueName,
+    options: ConsumerOptions<G> = {},
+  ): Consumer<Tx, G> {
+    if (this.#lifecycle.running) throw new AlreadyStarted(`consumer of ${queue}`)
+    const consumer = new Consumer<Tx, G>(
+      {
+        context: this.#context,
+        outbox: this.#outbox,
+        claims: this.#claimLoop,
+        queue: this.#settingsOf(queue),
+        number: () => this.#store.numberOf(queue),
+        admit: (contract) => this.#store.admit(queue, contract),
+        wakeRelay: () => this.#wakeRelay(),
+      },
+      options,
+    )
+    this.#consumers.push(consumer)
+    return consumer
+  }
+
+  /**
+   * The processed ids of a consumer, for messages that come from elsewhere: a webhook, another broker.
+   *
+   * ```ts
+   * const result = await posthaste.inbox('payments').once(tx, eventId, async () => book(tx, event))
+   * ```
+   */
+  inbox(consumer: string): Inbox {
+    return new Inbox(this.#context.tables, consumer)
+  }
+
+  /** One queue, for those who operate it: status, what is in it, dead letters. */
+  queue(name: QueueName): Queue {
+    return new Queue(this.#context, name, { wakeRelay: () => this.#wakeRelay() })
+  }
+
+  /** The dead letters of all queues. */
+  get deadLetters(): DeadLetters {
+    return new DeadLetters(this.#context, { wakeRelay: () => this.#wakeRelay() })
+  }
+
+  /** Declares the topology: adds what is missing, removes nothing, refuses what another process declared differently unless forced. */
+  async declare(options?: DeclareOptions): Promise<void> {
+    await this.#store.declare(options)
+  }
+
+  /** What is declared in the database, by all services that share it. */
+  topology(): Promise<StoredTopology> {
+    return this.#store.stored()
+  }
+
+  /** What declaring this topology would change or refuse. */
+  topologyDiff(): Promise<TopologyDiff> {
+    return this.#store.diff()
+  }
+
+  /** Removes a binding; says whether it was there. What was routed before stays in the queue. */
+  unbind(binding: Parameters<TopologyStore['unbind']>[0]): Promise<boolean> {
+    return this.#store.unbind(binding)
+  }
+
+  /** The account of every message, in one snapshot; its difference is 0. */
+  audit(): Promise<Audit> {
+    return audit(this.#context)
+  }
+
+  /** Where everything stands: queues, relay, partitions. */
+  status(): Promise<Status> {
+    return status(this.#context)
+  }
+
+  /** Subscribes to an event; the answer unsubscribes. A listener that throws harms nobody. */
+  on<Name extends EventName>(name: Name, listener: EventListener<Name>): () => void {
+    return this.#context.events.on(name, listener)
+  }
+
+  /** The next event of this name that the predicate accepts; rejects after a deadline. */
+  until<Name extends EventName>(
+    name: Name,
+    predicate?: (event: Events[Name]) => boolean,
+    options?: UntilOptions,
+  ): Promise<Events[Name]> {
+    return this.#context.events.until(name, predicate, options)
+  }
+
+  /** Declares the topology, then starts the relay and the consumers. Twice is once. */
+  async start(options: StartOptions = {}): Promise<void> {
+    const parsed = parseOptions(START, options)
+    if (!this.#lifecycle.running) this.#starting = parsed
+    await this.#lifecycle.start()
+  }
+
+  /**
+   * Stops: nothing new is begun, handlers finish; at the deadline their signals fire, then their transactions are rolled back
+   * and what they held is free for others. Twice is once.
+   */
+  async stop(options: StopOptions = {}): Promise<void> {
+    await this.#lifecycle.stop(parseOptions(STOP, options))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #start(): Promise<void> {
+    const { relay, consumers } = this.#starting
+    this.#refuseForgetfulInbox()
+    await this.#store.declare()
+    this.#context.listener.start()
+    if (relay) await this.#relay.start()
+    this.#relaying = relay
+    if (consumers) await Promise.all(this.#consumers.map((consumer) => consumer.start()))
+  }
+
+  async #stop(options: StopOptions = {}): Promise<void> {
+    await Promise.all(this.#consumers.map((consumer) => consumer.stop(options)))
+    await this.#relay.stop()
+    this.#relaying = false
+    await this.#context.listener.stop()
+  }
+
+  // The relay of another process is woken by a notification, which the relay of this one does by itself when it is not on duty.
+  #wakeRelay(): void {
+    if (this.#relaying) this.#relay.wake()
+    else this.#relay.nudge()
+  }
+
+  #settingsOf(queue: string): QueueSettings {
+    const settings = this.#topology.queues.find(({ name }) => name === queue)
+    if (!settings)
+      throw new UnknownQueue(
+        queue,
+        this.#topology.queues.map(({ name }) => name),
+      )
+    return settings
+  }
+
+  #refuseForgetfulInbox(): void {
+    const { inboxMs, outboxMs } = this.#options.retention
+    if (inboxMs < outboxMs)
+      throw new RetentionTooShort(inboxMs, outboxMs, `the log keeps messages that long (retention.outboxMs), which`)
+    for (const { name, retry } of this.#topology.queues) {
+      const neededMs = longestRetryMs(retry)
+      if (inboxMs < neededMs)
+        throw new RetentionTooShort(
+          inboxMs,
+          neededMs,
+          `retrying in queue "${name}" (its retry.maxAttempts and retry.maxMs)`,
+        )
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import { z } from 'zod'
+import type { EventBus } from '../events.ts'
+import { Loop } from '../machinery/loop.ts'
+import { type Query, type Queryable, run } from '../postgres/queryable.ts'
+import type { Tables } from '../postgres/tables.ts'
+import {
+  dropShells,
+  emptyPartition,
+  foldTally,
+  makeInboxPart,
+  makePartitions,
+  trimDeadLetters,
+  trimDedupe,
+  trimHeld,
+  trimInbox,
+  trimLogs,
+} from '../postgres/upkeep.ts'
+import { hasCode } from '../rules/error-summary.ts'
+import { milliseconds } from '../rules/options.ts'
+
+export interface Retention {
+  /** How long the log keeps a message after it was published, in milliseconds. @default 604_800_000 (7 days) */
+  readonly outboxMs?: number
+  /** How long the inbox remembers that a message was processed, in milliseconds. @default 691_200_000 (8 days) */
+  readonly inboxMs?: number
+  /** How long a dead letter is kept, in milliseconds. @default 2_592_000_000 (30 days) */
+  readonly deadLettersMs?: number
+}
+
+const DAY_MS = 86_400_000
+
+export const DEFAULT_RETENTION = Object.freeze({
+  outboxMs: 7 * DAY_MS,
+  inboxMs: 8 * DAY_MS,
+  deadLettersMs: 30 * DAY_MS,
+})
+
+export const RETENTION = z.strictObject({
+  outboxMs: milliseconds(1).optional(),
+  inboxMs: milliseconds(1).optional(),
+  deadLettersMs: milliseconds(1).optional(),
+})
+
+export interface UpkeepContext {
+  readonly database: Queryable
+  readonly tables: Tables
+  readonly events: EventBus
+  readonly retention: Required<Retention>
+  /** How long a round of all steps takes while nothing happens. */
+  readonly roundMs: number
+  /** How many messages this relay has routed so far. */
+  readonly routed: () => number
+  /** Whether this relay is the one to do it. */
+  readonly onDuty: () => boolean
+  readonly onError: (error: unknown) => void
+}
+
+type Done = { readonly done: unknown }
+
+interface Step {
+  readonly name: string
+  readonly query: (t: Tables, retention: Required<Retention>) => Query<Done>
+}
+
+const STEPS: readonly Step[] = [
+  { name: 'make-partitions', query: (t, { outboxMs }) => makePartitions(t, outboxMs) },
+  { name: 'fold-tally', query: (t) => foldTally(t) },
+  { name: 'make-inbox-part', query: (t) => makeInboxPart(t) },
+  { name: 'trim-logs', query: (t) => trimLogs(t) },
+  { name: 'empty-partition', query: (t, { outboxMs }) => emptyPartition(t, outboxMs) },
+  { name: 'drop-shells', query: (t) => dropShells(t) },
+  { name: 'trim-held', query: (t) => trimHeld(t) },
+  { name: 'trim-inbox', query: (t, { inboxMs }) => trimInbox(t, inboxMs) },
+  { name: 'trim-dedupe', query: (t) => trimDedupe(t) },
+  { name: 'trim-dead-letters', query: (t, { deadLettersMs }) => trimDeadLetters(t, deadLettersMs) },
+]
+
+// What is not on duty does a tenth: the one on duty may be stopped without having died.
+const STANDBY_SHARE = 1 / 10
+const BUSY_SHARE = 6
+const LOCK_NOT_AVAILABLE = '55P03'
+
+/**
+ * Partitions, retention and counts, one short step at a time, spread over a round. Each step is one statement under the
+ * upkeep turn and asks for locks for 40 ms at most; not getting one is no error: its turn comes again with the next round.
+ */
+export class Upkeep {
+  readonly #context: UpkeepContext
+  readonly #loop: Loop
+  #next = 0
+  #routed = 0
+
+  constructor(context: UpkeepContext) {
+    this.#context = context
+    this.#loop = new Loop((signal) => this.#step(signal), { onError: context.onError })
+  }
+
+  start(): void {
+    this.#loop.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop()
+  }
+
+  async #step(signal: AbortSignal): Promise<number> {
+    const step = STEPS[this.#next % STEPS.length]!
+    this.#next += 1
+    await this.#take(step, signal)
+    return this.#context.roundMs / STEPS.length / this.#share()
+  }
+
+  #share(): number {
+    const before = this.#routed
+    this.#routed = this.#context.routed()
+    if (!this.#context.onDuty()) return STANDBY_SHARE
+    return this.#routed > before ? BUSY_SHARE : 1
+  }
+
+  async #take({ name, query }: Step, signal: AbortSignal): Promise<void> {
+    const { database, tables, retention, events } = this.#context
+    const startedAt = performance.now()
+    try {
+      if (signal.aborted) return
+      const [result] = await run(database, query(tables, retention))
+      events.emit('upkeep', { step: name, durationMs: performance.now() - startedAt, done: Boolean(result?.done) })
+    } catch (error) {
+      if (!hasCode(error, LOCK_NOT_AVAILABLE)) throw error
+      events.emit('upkeep', { step: name, durationMs: performance.now() - startedAt, done: false })
+    }
+  }
+}
