@@ -1,0 +1,152 @@
+import type { AttemptError } from '../rules/error-summary.ts'
+import type { Query, Row } from './queryable.ts'
+import type { Tables } from './tables.ts'
+
+/** A row of ready by which its holder knows it again. */
+export interface Place {
+  /** As stored: 9 − priority, so that the most urgent sorts first. */
+  readonly priority: number
+  readonly position: string
+}
+
+/** A claimed delivery with its message. */
+export interface Claimed extends Place {
+  readonly message: string
+  readonly messageId: string
+  readonly attempts: number
+  readonly crashes: number
+  readonly history: readonly AttemptError[]
+  /** This consumer has processed the message before. */
+  readonly duplicate: boolean
+  readonly expired: boolean
+  /** What the log holds of the message; null when it holds it no more. */
+  readonly body: Body | null
+}
+
+export interface Body {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly type: string
+  readonly version: number
+  readonly key: string | null
+  readonly correlationId: string | null
+  readonly causationId: string | null
+  readonly headers: string | null
+  /** JSON text, as it was published. */
+  readonly payload: string | null
+  readonly bytes: Buffer | null
+  readonly contentType: string | null
+  readonly publishedAt: Date
+}
+
+export interface ClaimFrom {
+  readonly queue: number
+  readonly consumer: string
+}
+
+/**
+ * Claims up to `limit` deliveries for the transaction it runs in: deleted from ready and noted in the inbox if and only if
+ * it commits. Most urgent first, oldest first within one priority; what others hold is skipped, never waited for.
+ * `floors` has a position for each of the ten priorities, below which the consumer knows nothing is left.
+ */
+export function claim(
+  t: Tables,
+  { queue, consumer, limit, floors }: ClaimFrom & { limit: number; floors: readonly string[] },
+): Query<Claimed> {
+  return {
+    name: 'posthaste.claim',
+    text: `select * from ${t.of('claim')}($1, $2, $3, $4::bigint[])`,
+    values: [queue, consumer, limit, floors],
+    decode: claimed,
+  }
+}
+
+/** Claims rows again that a rollback gave back to a process that lives: by position, and nobody is charged. */
+export function claimAgain(
+  t: Tables,
+  { queue, consumer, rows }: ClaimFrom & { rows: readonly Place[] },
+): Query<Claimed> {
+  return {
+    text: `select * from ${t.of('claim_again')}($1, $2, $3::smallint[], $4::bigint[])`,
+    values: [queue, consumer, rows.map((row) => row.priority), rows.map((row) => row.position)],
+    decode: claimed,
+  }
+}
+
+/** Claims one delivery that is charged with a crash, to be attempted with no neighbour. */
+export function claimAlone(t: Tables, { queue, consumer }: ClaimFrom): Query<Claimed> {
+  return { text: `select * from ${t.of('claim_alone')}($1, $2)`, values: [queue, consumer], decode: claimed }
+}
+
+export interface Suspect extends Place {
+  readonly messageId: string
+  readonly crashes: number
+}
+
+/** Rows below the floors that came back from a claim that did not commit. Seen once, the holder may yet take them again. */
+export function suspects(
+  t: Tables,
+  { queue, limit, below }: { queue: number; limit: number; below: readonly string[] },
+): Query<Suspect> {
+  return {
+    text: `select priority, position, message_id as "messageId", crashes from ${t.of('suspects')}($1, $2, $3::bigint[])`,
+    values: [queue, limit, below],
+  }
+}
+
+export interface Charged {
+  readonly position: string
+  readonly messageId: string
+  readonly crashes: number
+  readonly dead: boolean
+}
+
+/** Charges a crash to each of these rows, in a transaction of its own; beyond `maxCrashes` they become dead letters. */
+export function chargeCrashes(
+  t: Tables,
+  { queue, rows, maxCrashes }: { queue: number; rows: readonly Place[]; maxCrashes: number },
+): Query<Charged> {
+  return {
+    text: `
+      select position, message_id as "messageId", crashes, dead
+      from ${t.of('charge_crashes')}($1, $2::smallint[], $3::bigint[], $4)`,
+    values: [queue, rows.map((row) => row.priority), rows.map((row) => row.position), maxCrashes],
+  }
+}
+
+/** The queues, of those given, that have something in ready: one poll for all queues of a process. */
+export function readyQueues(t: Tables, { queues }: { queues: readonly number[] }): Query<{ queue: number }> {
+  return { text: `select q as queue from ${t.of('ready_queues')}($1::integer[]) q`, values: [queues] }
+}
+
+export function claimed(row: Row): Claimed {
+  return {
+    priority: row.priority,
+    position: row.position,
+    message: row.message,
+    messageId: row.message_id,
+    attempts: row.attempts,
+    crashes: row.crashes,
+    history: row.history ?? [],
+    duplicate: row.duplicate,
+    expired: row.expired,
+    body: row.missing ? null : body(row),
+  }
+}
+
+function body(row: Row): Body {
+  return {
+    exchange: row.exchange,
+    routingKey: row.routing_key,
+    type: row.type,
+    version: row.version,
+    key: row.key,
+    correlationId: row.correlation_id,
+    causationId: row.causation_id,
+    headers: row.headers,
+    payload: row.payload,
+    bytes: row.body,
+    contentType: row.content_type,
+    publishedAt: row.published_at,
+  }
+}

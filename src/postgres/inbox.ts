@@ -1,0 +1,34 @@
+import type { Query } from './queryable.ts'
+import type { Tables } from './tables.ts'
+
+/**
+ * Notes a message as processed by a consumer, in the caller's transaction. `fresh` is false when it was noted before. A
+ * transaction that is noting the same message is waited for, two seconds at most (55P03).
+ */
+export function remember(
+  t: Tables,
+  { messageId, consumer }: { messageId: string; consumer: string },
+): Query<{ fresh: boolean }> {
+  return {
+    text: `select ${t.of('note_processed')}($1::text, array[$2::text::uuid]) = '{}' as fresh`,
+    values: [consumer, messageId],
+  }
+}
+
+/** As `remember`, but only in the transaction of the proof (see `recognise`); in any other it does nothing and returns no row. */
+export function rememberProven(
+  t: Tables,
+  { messageId, consumer, proof }: { messageId: string; consumer: string; proof: string },
+): Query<{ fresh: boolean }> {
+  return {
+    text: `
+      select ${t.of('note_processed')}($1::text, array[$2::text::uuid]) = '{}' as fresh
+      from (select where current_setting('posthaste.probe', true) = $3::text) proven`,
+    values: [consumer, messageId, proof],
+  }
+}
+
+/** Takes a note back in the transaction that made it: what it stood for did not happen. */
+export function forget(t: Tables, { messageId, consumer }: { messageId: string; consumer: string }): Query<unknown> {
+  return { text: `select ${t.of('forget_processed')}($1::text, array[$2::text::uuid])`, values: [consumer, messageId] }
+}

@@ -1,0 +1,81 @@
+import { type Claimed, claimed } from './claim.ts'
+import type { Query, Row } from './queryable.ts'
+import { outcomesJson, type Settled } from './settle.ts'
+import type { Tables } from './tables.ts'
+
+/** One delivery of a lease; the first three columns are the same on every row of a batch. */
+export interface Leased {
+  readonly lease: string
+  readonly token: string
+  readonly expiresAt: Date
+  readonly delivery: Claimed
+}
+
+/**
+ * Leases up to `limit` deliveries by the database's clock. The attempt is counted here, so a process that dies has used it.
+ * `duplicate` says that the consumer's inbox has the message already.
+ */
+export function lease(
+  t: Tables,
+  of: { queue: number; consumer: string; limit: number; leaseMs: number; floors: readonly string[]; holder: string },
+): Query<Leased> {
+  return {
+    text: `
+      select lease, token, expires_at as "leaseExpiresAt", (delivery).*
+      from ${t.of('lease_ready')}($1, $2, $3, $4::bigint[], $5, $6)`,
+    values: [of.queue, of.limit, of.leaseMs, of.floors, of.holder, of.consumer],
+    decode: (row: Row) => ({
+      lease: row.lease,
+      token: row.token,
+      expiresAt: row.leaseExpiresAt,
+      delivery: claimed(row),
+    }),
+  }
+}
+
+export interface LeaseHeld {
+  readonly lease: string
+  readonly token: string
+}
+
+/**
+ * Settles deliveries of a lease that is still held; returns the positions settled. Fewer than given: the lease has lapsed,
+ * is not yours, or settled them before. `inbox` notes completed messages as processed in the same transaction.
+ */
+export function settleLeased(
+  t: Tables,
+  {
+    lease,
+    token,
+    consumer,
+    outcomes,
+    inbox,
+  }: LeaseHeld & { consumer: string; outcomes: readonly Settled[]; inbox: boolean },
+): Query<{ position: string }> {
+  return {
+    text: `select position from ${t.of('settle_leased')}($1, $2, $3, $4::text::jsonb, $5) position`,
+    values: [lease, token, consumer, outcomesJson(outcomes), inbox],
+  }
+}
+
+/** Gives deliveries back unattempted: due at once, and the attempt is taken off. */
+export function releaseLeased(
+  t: Tables,
+  { lease, token, positions }: LeaseHeld & { positions: readonly string[] },
+): Query<{ position: string }> {
+  return {
+    text: `select position from ${t.of('release_leased')}($1, $2, $3::bigint[]) position`,
+    values: [lease, token, positions],
+  }
+}
+
+/** Renews a lease that is still held. No row: it is lost. */
+export function extendLease(
+  t: Tables,
+  { lease, token, leaseMs }: LeaseHeld & { leaseMs: number },
+): Query<{ expiresAt: Date }> {
+  return {
+    text: `select expires_at as "expiresAt" from ${t.of('extend_lease')}($1, $2, $3) expires_at`,
+    values: [lease, token, leaseMs],
+  }
+}

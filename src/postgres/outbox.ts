@@ -1,0 +1,36 @@
+import type { Query, Row } from './queryable.ts'
+import type { Tables } from './tables.ts'
+
+export interface Published {
+  readonly id: string
+  /** Whether the id, chosen by its publisher, was known already; then nothing was added. */
+  readonly duplicate: boolean
+}
+
+const published = (row: Row): Published => ({ id: row.id, duplicate: row.duplicate === 'true' })
+
+/**
+ * Appends messages in the caller's transaction, in the order given.
+ *
+ * One text in, text columns out: the shape that every driver binds alike.
+ */
+export function publishAll(t: Tables, messages: string): Query<Published> {
+  return {
+    name: 'posthaste.publish_all',
+    text: `select id, duplicate from ${t.of('publish_all')}($1::text)`,
+    values: [messages],
+    decode: published,
+  }
+}
+
+/** As `publishAll`, but only in the transaction that the proof was left in; in any other it does nothing and returns no row. */
+export function publishAllProven(t: Tables, messages: string, proof: string): Query<Published> {
+  return {
+    text: `
+      select p.id, p.duplicate
+      from (select where current_setting('posthaste.probe', true) = $2::text) proven
+      cross join lateral ${t.of('publish_all')}($1::text) p`,
+    values: [messages, proof],
+    decode: published,
+  }
+}

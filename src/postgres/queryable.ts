@@ -1,0 +1,26 @@
+/** A row as the driver gives it; 64-bit numbers arrive as strings. */
+// biome-ignore lint/suspicious/noExplicitAny: a column's type is known to the query that names it, to nothing before it
+export type Row = Record<string, any>
+
+export interface StatementOptions {
+  /** A name that marks the text as one that never changes, so that a driver may prepare it once per connection. */
+  readonly name?: string
+}
+
+/** A connection as a statement sees it: one text, its values, the rows. */
+export interface Queryable {
+  query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }>
+}
+
+/** A statement as a value: it runs in the user's transaction, in ours, or under EXPLAIN in a test. */
+export interface Query<Result> {
+  readonly text: string
+  readonly values: readonly unknown[]
+  readonly name?: string
+  readonly decode?: (row: Row) => Result
+}
+
+export async function run<Result>(on: Queryable, { text, values, name, decode }: Query<Result>): Promise<Result[]> {
+  const { rows } = await on.query(text, values, name === undefined ? undefined : { name })
+  return decode ? rows.map(decode) : (rows as Result[])
+}

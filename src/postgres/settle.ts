@@ -1,0 +1,46 @@
+import type { AttemptError } from '../rules/error-summary.ts'
+import type { Claimed } from './claim.ts'
+import type { Query } from './queryable.ts'
+import type { Tables } from './tables.ts'
+
+/** What an attempt came to. `attempts` and `history` are as they are after it. */
+export interface Settled
+  extends Pick<Claimed, 'priority' | 'position' | 'message' | 'messageId' | 'attempts' | 'crashes'> {
+  readonly kind: 'completed' | 'retry' | 'dead' | 'expired' | 'discarded'
+  readonly delayMs?: number
+  readonly reason?: string
+  readonly history?: readonly AttemptError[]
+}
+
+/**
+ * Records what a claimed batch came to, as the last statement before COMMIT. In a transaction that an earlier error
+ * aborted it fails (25P02), so that an error which a handler swallowed never passes for success.
+ */
+export function settle(
+  t: Tables,
+  { queue, consumer, outcomes }: { queue: number; consumer: string; outcomes: readonly Settled[] },
+): Query<unknown> {
+  const others = outcomes.filter(({ kind }) => kind !== 'completed')
+  return {
+    name: 'posthaste.settle',
+    text: `select ${t.of('settle')}($1, $2, $3, $4::text::jsonb)`,
+    values: [queue, consumer, outcomes.length - others.length, others.length > 0 ? outcomesJson(others) : null],
+  }
+}
+
+export function outcomesJson(outcomes: readonly Settled[]): string {
+  return JSON.stringify(
+    outcomes.map(({ kind, priority, position, message, messageId, attempts, crashes, delayMs, reason, history }) => ({
+      kind,
+      priority,
+      position,
+      message,
+      message_id: messageId,
+      attempts,
+      crashes,
+      delay_ms: delayMs,
+      reason,
+      history,
+    })),
+  )
+}

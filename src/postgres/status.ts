@@ -1,0 +1,124 @@
+import type { Query, Row } from './queryable.ts'
+import type { Tables } from './tables.ts'
+import { compile, typed } from './typed.ts'
+
+/** One queue as it stands. */
+export interface QueueStatus {
+  readonly queue: string
+  readonly kind: 'standard' | 'stream'
+  /** Deliveries that have not ended: ready, scheduled and leased. From the counts, whatever their number. */
+  readonly depth: number
+  /** Ready to be claimed, or held by a consumer's open transaction. */
+  readonly ready: number
+  /** Delayed, or put back for another attempt, and not due yet. */
+  readonly scheduled: number
+  readonly leased: number
+  readonly dead: number
+  /** How long ago the message at the head was published; null when nothing is ready. */
+  readonly oldestMs: number | null
+  readonly rates: Rates
+}
+
+/** Per second, over the last `overMs` milliseconds. */
+export interface Rates {
+  readonly routed: number
+  readonly completed: number
+  readonly retried: number
+  readonly dead: number
+  readonly overMs: number
+}
+
+/** The relay as it stands. */
+export interface RelayStatus {
+  /** Whether a relay holds the duty; without one, relays that cannot listen poll. */
+  readonly onDuty: boolean
+  /** The server process of the one on duty. */
+  readonly pid: number | null
+  readonly application: string | null
+  /** Relays that wait for the duty. */
+  readonly standingBy: number
+  /** The number of the last snapshot up to which messages were routed, and when that was. */
+  readonly tick: number
+  readonly routedAt: Date
+  /** Committed messages that are not routed, counted up to 10,000; null on a restored database until a relay has seen it. */
+  readonly unrouted: number | null
+  /** How long ago the oldest of them was published. */
+  readonly lagMs: number | null
+}
+
+/** A partition of the outbox, by its range of positions; the last has no end. */
+export interface Partition {
+  readonly name: string
+  readonly from: string
+  readonly to: string | null
+  readonly madeAt: Date
+  readonly emptiedAt: Date | null
+}
+
+/** Every queue, or one. */
+export function queueStatus(t: Tables, queue: string | null): Query<QueueStatus> {
+  return { text: `select * from ${t.of('queue_status')}($1)`, values: [queue], decode: queueStatusOf }
+}
+
+const MOST_COUNTED = 10_000
+
+export function relayStatus(t: Tables): Query<RelayStatus> {
+  return { text: `select * from ${t.of('relay_status')}($1)`, values: [MOST_COUNTED], decode: relayStatusOf }
+}
+
+export function partitions(t: Tables): Query<Partition> {
+  return compile(
+    typed(t).selectFrom('partitions').select(['name', 'from_id', 'to_id', 'made_at', 'emptied_at']).orderBy('from_id'),
+    (row) => ({
+      name: row.name,
+      from: String(row.from_id),
+      to: row.to_id === null ? null : String(row.to_id),
+      madeAt: row.made_at,
+      emptiedAt: row.emptied_at,
+    }),
+  )
+}
+
+/** The migrations that have run, oldest first. */
+export function appliedMigrations(t: Tables): Query<string> {
+  return compile(typed(t).selectFrom('migrations').select('name').orderBy('id'), ({ name }) => name)
+}
+
+function queueStatusOf(row: Row): QueueStatus {
+  const overMs = Number(row.over_ms)
+  const perSecond = (n: unknown) => Math.round((Number(n) / Math.max(1, overMs)) * 1_000_000) / 1_000
+  return {
+    queue: row.name,
+    kind: row.kind,
+    depth: Number(row.depth),
+    ready: Number(row.ready),
+    scheduled: Number(row.scheduled),
+    leased: Number(row.leased),
+    dead: Number(row.dead),
+    oldestMs: wholeMs(row.oldest_ms),
+    rates: {
+      routed: perSecond(row.routed),
+      completed: perSecond(row.completed),
+      retried: perSecond(row.retried),
+      dead: perSecond(row.died),
+      overMs: Math.round(overMs),
+    },
+  }
+}
+
+function relayStatusOf(row: Row): RelayStatus {
+  return {
+    onDuty: row.duty_pid !== null,
+    pid: row.duty_pid,
+    application: row.duty_name,
+    standingBy: row.standing_by,
+    tick: Number(row.tick),
+    routedAt: row.at,
+    unrouted: row.unrouted,
+    lagMs: wholeMs(row.oldest_ms),
+  }
+}
+
+function wholeMs(ms: unknown): number | null {
+  return ms === null ? null : Math.round(Number(ms))
+}
