@@ -1,0 +1,34 @@
+import { ask } from './ask.ts'
+import type { Context } from './context.ts'
+import {
+  appliedMigrations,
+  type Partition,
+  partitions,
+  type QueueStatus,
+  queueStatus,
+  type RelayStatus,
+  relayStatus,
+} from './postgres/status.ts'
+
+export type { Partition, QueueStatus, Rates, RelayStatus } from './postgres/status.ts'
+
+/** How everything stands: the first thing to look at. */
+export interface Status {
+  readonly schema: { readonly name: string; readonly migrations: readonly string[] }
+  readonly relay: RelayStatus
+  readonly queues: readonly QueueStatus[]
+  readonly partitions: readonly Partition[]
+}
+
+/** Cheap enough to be asked for every few seconds; its parts are read one after the other, not in one snapshot. */
+export async function status(context: Context): Promise<Status> {
+  const { tables } = context
+  const migrations = await ask(context, appliedMigrations(tables))
+  const [relay] = await ask(context, relayStatus(tables))
+  return {
+    schema: { name: tables.schema, migrations },
+    relay: relay!,
+    queues: await ask(context, queueStatus(tables, null)),
+    partitions: await ask(context, partitions(tables)),
+  }
+}
