@@ -118,7 +118,6 @@ class PgSession implements Session {
   #gone: Error | undefined
   #goodbye: Promise<void> | undefined
   #closing = false
-  #waiting = 0
 
   constructor(client: SessionClient, deadlineMs: number) {
     this.#client = client
@@ -132,17 +131,12 @@ class PgSession implements Session {
     return Number(this.#client.processID)
   }
 
-  async query(
+  query(
     text: string,
     values: readonly unknown[],
     { deadlineMs = this.#deadlineMs }: SessionStatementOptions = {},
   ): Promise<{ rows: Row[] }> {
-    this.#waiting += 1
-    try {
-      return await this.#lane.run(() => this.#send(text, values, deadlineMs))
-    } finally {
-      this.#waiting -= 1
-    }
+    return this.#lane.run(() => this.#send(text, values, deadlineMs))
   }
 
   onNotification(callback: (channel: string) => void): void {
@@ -184,8 +178,8 @@ class PgSession implements Session {
     if (!this.#closing) for (const callback of this.#onLost) callback(this.#gone)
   }
 
+  // pg ends a connection that waits for an answer at once.
   async #sayGoodbye(): Promise<void> {
-    if (this.#waiting > 0) this.#lose(new Error('it was closed'))
     if (!this.#gone) await answerWithin(GOODBYE_MS, this.#client.end()).catch(() => {})
     this.#lose(new Error('it was closed'))
   }

@@ -6,6 +6,7 @@ import {
   type Kysely,
   type KyselyPlugin,
   type QueryExecutor,
+  type QueryResult,
   type Transaction,
 } from 'kysely'
 import { z } from 'zod'
@@ -56,6 +57,7 @@ class KyselyDatabase<DB> implements Database<Transaction<DB>> {
   readonly #db: Kysely<DB>
   readonly #pool: PgPool | undefined
   readonly #deadlineMs: number
+  readonly #server: string
   readonly #clients: Clients
   readonly #checkouts = new WeakMap<Transaction<DB>, Checkout>()
   #proven = false
@@ -64,11 +66,12 @@ class KyselyDatabase<DB> implements Database<Transaction<DB>> {
     this.#db = db
     this.#pool = pool
     this.#deadlineMs = deadlineMs
+    this.#server = serverOf(pool?.options)
     this.#clients = new Clients(pool)
   }
 
   async transaction<Result>(work: (tx: Transaction<DB>) => Promise<Result>): Promise<Result> {
-    const checkout = new Checkout(this.#deadlineMs, serverOf(this.#pool?.options))
+    const checkout = new Checkout(this.#deadlineMs, this.#server)
     try {
       return await checkout
         .over(this.#db)
@@ -89,18 +92,8 @@ class KyselyDatabase<DB> implements Database<Transaction<DB>> {
   }
 
   query(text: string, values: readonly unknown[]): Promise<{ rows: Row[] }> {
-    const checkout = new Checkout(this.#deadlineMs, serverOf(this.#pool?.options))
-    return checkout
-      .over(this.#db)
-      .connection()
-      .execute(async (db) => {
-        try {
-          return await send(db.withoutPlugins(), text, values, checkout)
-        } catch (error) {
-          await checkout.discardIfBroken(db)
-          throw error
-        }
-      })
+    const checkout = new Checkout(this.#deadlineMs, this.#server)
+    return checkout.alone(this.#db, CompiledQuery.raw(text, [...values]))
   }
 
   guard(tx: Transaction<DB>): Guarded<Transaction<DB>> {
@@ -204,6 +197,20 @@ class Checkout {
     return withExecutor(db, pool.withConnectionProvider({ provideConnection }))
   }
 
+  /** One statement outside of a transaction. */
+  alone<DB>(db: Kysely<DB>, query: CompiledQuery): Promise<{ rows: Row[] }> {
+    return this.over(db)
+      .getExecutor()
+      .provideConnection(async (connection) => {
+        try {
+          return await this.answerInTime(connection.executeQuery<Row>(query))
+        } catch (error) {
+          if (this.#breakage) await this.#discard(db, connection)
+          throw error
+        }
+      })
+  }
+
   async lend<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
       return await Promise.race([(async () => work())(), this.#abandoned.promise])
@@ -244,15 +251,6 @@ class Checkout {
     if (this.#breakage) throw this.#breakage
   }
 
-  /** Outside of a transaction one is pretended, for its ROLLBACK to fail. */
-  async discardIfBroken<DB>(db: Kysely<DB>): Promise<void> {
-    if (!this.#breakage) return
-    await db
-      .transaction()
-      .execute(async () => this.throwIfBroken())
-      .catch(ignore)
-  }
-
   readonly #abandoned = abandonment()
 
   readonly #break = (error: Error): void => {
@@ -287,12 +285,21 @@ class Checkout {
     return standIn(connection, { executeQuery: (query, options) => this.#execute(connection, query, options) })
   }
 
-  async #execute(connection: DatabaseConnection, query: CompiledQuery, options: never | object | undefined) {
+  #execute(
+    connection: DatabaseConnection,
+    query: CompiledQuery,
+    options: object | undefined,
+  ): Promise<QueryResult<never>> {
     const step = stepOf(query.sql)
-    if (this.#breakage) return step === 'begin' ? PRETENDED : this.#broken.promise
-    const answer = Promise.race([connection.executeQuery<never>(query, options), this.#broken.promise])
+    const send = () => connection.executeQuery<never>(query, options)
+    if (step) return this.#take(step, send)
+    return this.#breakage ? this.#broken.promise : send().catch(this.#consider)
+  }
+
+  async #take(step: Step, send: () => Promise<QueryResult<never>>): Promise<QueryResult<never>> {
     try {
-      return await (step ? this.answerInTime(answer) : answer)
+      this.throwIfBroken()
+      return await this.answerInTime(Promise.race([send(), this.#broken.promise]))
     } catch (error) {
       if (condemns(error)) this.#break(error as Error)
       if (step === 'commit') this.#commitFailure = { error }
@@ -301,9 +308,25 @@ class Checkout {
       throw error
     }
   }
+
+  readonly #consider = (error: unknown): never => {
+    if (condemns(error)) this.#break(error as Error)
+    throw error
+  }
+
+  // Outside of a transaction one is pretended, for its ROLLBACK to fail.
+  async #discard<DB>(db: Kysely<DB>, connection: DatabaseConnection): Promise<void> {
+    const here: ConnectionProvider = { provideConnection: (consumer) => consumer(connection) }
+    await withExecutor(db, db.getExecutor().withConnectionProvider(here))
+      .transaction()
+      .execute(async () => this.throwIfBroken())
+      .catch(ignore)
+  }
 }
 
-const PRETENDED = Object.freeze({ rows: [] })
+type Step = 'begin' | 'commit' | 'rollback'
+
+const PRETENDED: QueryResult<never> = Object.freeze({ rows: [] })
 
 function abandonment() {
   const abandonment = Promise.withResolvers<never>()
@@ -312,7 +335,7 @@ function abandonment() {
 }
 
 // Kysely's own words, which a handler is refused.
-function stepOf(text: string): 'begin' | 'commit' | 'rollback' | undefined {
+function stepOf(text: string): Step | undefined {
   if (text === 'commit' || text === 'rollback') return text
   return text === 'begin' || text.startsWith('start transaction') ? 'begin' : undefined
 }
@@ -325,10 +348,7 @@ function guard<DB>(tx: Transaction<DB>, ended: () => boolean): Guarded<Transacti
   const executor = tx.getExecutor()
   const provideConnection: ConnectionProvider['provideConnection'] = async (consumer, options) => {
     check()
-    return executor.provideConnection(async (connection) => {
-      check()
-      return consumer(guardConnection(connection, check))
-    }, options)
+    return executor.provideConnection((connection) => consumer(guardConnection(connection, check)), options)
   }
   const guarded = withExecutor(tx, executor.withConnectionProvider({ provideConnection }))
   return { tx: guarded, revoke: () => (over = true) }

@@ -170,11 +170,16 @@ export function promisesOfADatabase<Tx>(name: string, { open, sql, pool: config,
     test('a pool that gives no connection is not waited for without end', async () => {
       await using b = bench({ deadlineMs: 100, max: 1 })
       const held = await b.pool.connect()
-      await expect(b.database.query('select', [])).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
-      await expect(b.database.transaction(pidOf)).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+      let worked = false
+      const work = b.database.transaction(async () => (worked = true))
+      await expect(work).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+      const statement = b.database.query(`insert into effect values ('late')`, [])
+      await expect(statement).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
       held.release()
       expect(await b.database.transaction(async () => 'served')).toBe('served')
       expect(b.pool.idleCount).toBe(1)
+      expect(worked).toBe(false)
+      expect(await notes()).toEqual([])
     })
 
     test('a server that has become read-only loses its connections', async () => {
@@ -270,9 +275,12 @@ export function promisesOfADatabase<Tx>(name: string, { open, sql, pool: config,
       const xid = await b.database.transaction(async (raw) => {
         const { tx } = b.database.guard(raw)
         const insert = (n: number) =>
-          sql(tx, `insert into effect select ${n} || ' in ' || txid_current() from pg_sleep(0.02)`)
+          sql(tx, `insert into effect select ${n} || ' in ' || txid_current() from pg_sleep(0.01)`)
         const [row] = await sql(tx, 'select txid_current() as xid')
-        left = Promise.allSettled([1, 2, 3, 4, 5].map(insert))
+        const goOn = async () => {
+          for (let n = 10; n < 60; n++) await insert(n)
+        }
+        left = Promise.allSettled([...[1, 2, 3, 4, 5].map(insert), goOn()])
         return row!.xid
       })
       await left
@@ -320,12 +328,12 @@ export function promisesOfADatabase<Tx>(name: string, { open, sql, pool: config,
       })
       work.catch(() => {})
       await b.database.abandon(await begun.promise)
-      let ended: Tx
+      const ended: Tx[] = []
       const pid = await b.database.transaction(async (raw) => {
-        ended = raw
+        ended.push(raw, b.database.guard(raw).tx)
         return pidOf(raw)
       })
-      await b.database.abandon(ended!)
+      for (const tx of ended) await b.database.abandon(tx)
       expect(await b.database.transaction(pidOf)).toBe(pid)
     })
 

@@ -8,14 +8,38 @@ export interface Proxy extends AsyncDisposable {
   blackhole(): void
   /** New connections pass again; the old ones stay in the hole. */
   heal(): void
+  /** The next so many COMMITs are cut on the wire: the server has not seen them, or its answer is lost. To the client it looks the same. */
+  cutCommits(when: 'before' | 'after', times?: number): void
+  /** How many COMMITs are still to be cut. */
+  readonly toBeCut: number
   readonly connections: number
 }
 
+// As a simple query: its length, then the text.
+const isCommit = (chunk: Buffer) => chunk.subarray(5).toString('latin1').toLowerCase() === 'commit\0'
+
+export interface ProxyOptions {
+  /** How long what the client sends is under way. @default 0 */
+  readonly delayMs?: number
+}
+
 /** A TCP proxy before a database. */
-export async function proxyBefore(url: string): Promise<Proxy> {
+export async function proxyBefore(url: string, { delayMs = 0 }: ProxyOptions = {}): Promise<Proxy> {
   const target = new URL(url)
   const sockets = new Set<Socket>()
   let dark = false
+  let cut = { when: 'before' as 'before' | 'after', times: 0 }
+  const cutThere = (inbound: Socket, outbound: Socket, commit: Buffer) => {
+    cut.times -= 1
+    const destroy = () => {
+      inbound.destroy()
+      outbound.destroy()
+    }
+    if (cut.when === 'before') return destroy()
+    // Nothing of the answer passes: that is settled before the COMMIT is sent.
+    outbound.unpipe(inbound).once('data', destroy).resume()
+    outbound.write(commit)
+  }
   const server = createServer((inbound) => {
     const outbound = connect(Number(target.port), target.hostname)
     for (const socket of [inbound, outbound]) {
@@ -24,7 +48,11 @@ export async function proxyBefore(url: string): Promise<Proxy> {
       socket.on('close', () => sockets.delete(socket))
     }
     if (dark) return
-    inbound.pipe(outbound)
+    inbound.on('data', (chunk: Buffer) => {
+      if (cut.times > 0 && isCommit(chunk)) cutThere(inbound, outbound, chunk)
+      else if (delayMs > 0) setTimeout(() => outbound.write(chunk), delayMs)
+      else outbound.write(chunk)
+    })
     outbound.pipe(inbound)
   })
   server.listen(0, '127.0.0.1')
@@ -43,6 +71,12 @@ export async function proxyBefore(url: string): Promise<Proxy> {
     },
     heal() {
       dark = false
+    },
+    cutCommits(when, times = 1) {
+      cut = { when, times }
+    },
+    get toBeCut() {
+      return cut.times
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()
