@@ -93,7 +93,10 @@ export class DeadLetters {
   readonly #wakeRelay: (() => void) | undefined
 
   /** Of one queue, or of all. The database wakes the relay on duty; `wakeRelay` is for one that hears no notifications. */
-  constructor(context: Context, { queue, wakeRelay }: { readonly queue?: string; readonly wakeRelay?: () => void } = {}) {
+  constructor(
+    context: Context,
+    { queue, wakeRelay }: { readonly queue?: string; readonly wakeRelay?: () => void } = {},
+  ) {
     this.#context = context
     this.#queue = queue
     this.#wakeRelay = wakeRelay

@@ -1,7 +1,7 @@
 // Posthaste: a transactional outbox and a message queue in your Postgres.
 
 // Operating.
-export type { Audit } from './audit.ts'
+export type { Audit, ExchangeAccount, QueueAccount } from './audit.ts'
 export type { AtLeastOnceContext, AtMostOnceContext, ExactlyOnceContext, Guarantee } from './consumer/context.ts'
 // Consuming: what a handler gets, and what it may answer.
 export type { Consumer, ConsumerOptions } from './consumer.ts'
@@ -9,7 +9,15 @@ export type { Consumer, ConsumerOptions } from './consumer.ts'
 export type { Database } from './database.ts'
 export { type KyselyDatabaseOptions, kyselyDatabase } from './databases/kysely.ts'
 export { type PgDatabaseOptions, pgDatabase } from './databases/pg.ts'
-export type { DeadLetters } from './dead-letters.ts'
+export type {
+  DeadLetter,
+  DeadLetterFilter,
+  DeadLetterSelection,
+  DeadLetters,
+  Purged,
+  Redriven,
+  WholeDeadLetter,
+} from './dead-letters.ts'
 // Errors: every one has a code.
 export * from './errors.ts'
 // Events: the one way the machinery speaks.
@@ -25,7 +33,7 @@ export {
 } from './postgres/migrate.ts'
 // The facade: options in, nouns out.
 export { Posthaste, type PosthasteOptions, type StartOptions, type StopOptions } from './posthaste.ts'
-export type { Queue } from './queue.ts'
+export type { PeekedDelivery, Queue } from './queue.ts'
 export type { RelayOptions } from './relay.ts'
 // Messages: contracts are values that producers and consumers import.
 export {
@@ -48,6 +56,6 @@ export {
   type Topology,
   type TopologyDefinition,
 } from './rules/topology.ts'
-export type { Status } from './status.ts'
+export type { QueueStatus, Status } from './status.ts'
 export type { DeclareOptions, StoredTopology, TopologyDiff } from './topology.ts'
 export type { AnyTransaction } from './transaction-handle.ts'

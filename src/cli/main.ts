@@ -10,5 +10,8 @@ if (major < OLDEST[0]! || (major === OLDEST[0] && minor < OLDEST[1]!)) {
   process.exit(1)
 }
 
+const { enableCompileCache } = await import('node:module')
+enableCompileCache()
+
 const { program } = await import('./program.ts')
 await program(process.argv.slice(2))

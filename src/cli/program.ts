@@ -1,5 +1,102 @@
-/** The command line. A placeholder until its author arrives. */
+import { readFileSync } from 'node:fs'
+import { command, type Shaped } from './command.ts'
+import { report } from './failure.ts'
+import { surviveClosedPipes } from './output.ts'
+
+interface Entry {
+  readonly summary: string
+  readonly load: () => Promise<Shaped>
+}
+
+// Only what is asked for is loaded.
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  migrate: {
+    summary: 'bring the schema to this release, or check or print it',
+    load: async () => (await import('./migrate.ts')).migrateCommand(),
+  },
+  topology: {
+    summary: 'show, declare or compare exchanges, queues and bindings',
+    load: async () => (await import('./topology.ts')).topologyCommand(),
+  },
+  relay: {
+    summary: 'route committed messages until it is stopped',
+    load: async () => (await import('./relay.ts')).relayCommand(),
+  },
+  status: {
+    summary: 'how queues, relay and partitions stand',
+    load: async () => (await import('./status.ts')).statusCommand(),
+  },
+  publish: {
+    summary: 'publish one message in a transaction of its own',
+    load: async () => (await import('./publish.ts')).publishCommand(),
+  },
+  peek: {
+    summary: 'look at the next deliveries of a queue',
+    load: async () => (await import('./peek.ts')).peekCommand(),
+  },
+  dead: {
+    summary: 'list, show, redrive or purge dead letters',
+    load: async () => (await import('./dead.ts')).deadCommand(),
+  },
+  audit: {
+    summary: 'account for every message; fails when one is unaccounted for',
+    load: async () => (await import('./audit.ts')).auditCommand(),
+  },
+  demo: {
+    summary: 'watch it work: a shop under chaos, audited',
+    load: async () => (await import('./demo.ts')).demoCommand(),
+  },
+}
+
+const USAGE = 2
+
+// What a family of commands does when it is not told.
+const FIRST: Readonly<Record<string, string>> = { topology: 'show', dead: 'list' }
+
+/** The command line. Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing. */
 export async function program(args: readonly string[]): Promise<void> {
-  process.stderr.write(`Cannot run "${args.join(' ')}": the command line is not built yet\n`)
-  process.exitCode = 2
+  surviveClosedPipes()
+  process.on('uncaughtException', (error) => process.exit(report(error, args)))
+  process.on('unhandledRejection', (error) => process.exit(report(error, args)))
+  try {
+    const words = completed(args)
+    const root = await rootFor(words[0])
+    await root.parseAsync([...words], { from: 'user' })
+  } catch (error) {
+    process.exitCode = args.length === 0 ? USAGE : report(error, args)
+  }
+}
+
+async function rootFor(name: string | undefined): Promise<Shaped> {
+  const root = command('posthaste')
+    .description('A transactional outbox and a message queue in your Postgres.')
+    .version(version(), '-V, --version', 'the version of posthaste')
+    .helpCommand(false)
+    .addHelpText(
+      'after',
+      `
+Connection: --url, then DATABASE_URL, then PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, then posthaste.config.ts.
+Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing.
+Failures tell their stack when POSTHASTE_DEBUG is set.
+
+Example:
+  $ posthaste migrate --url postgres://localhost/shop
+  $ posthaste status --json`,
+    )
+  for (const [each, { summary, load }] of Object.entries(COMMANDS)) {
+    root.addCommand(each === name ? (await load()).summary(summary) : command(each).summary(summary))
+  }
+  return root
+}
+
+function completed([first, second, ...rest]: readonly string[]): string[] {
+  if (first === undefined) return ['--help']
+  if (first === 'help') return completed([second, ...rest, '--help'].filter((word) => word !== undefined))
+  const untold = second === undefined || (second.startsWith('-') && second !== '-h' && second !== '--help')
+  const words = second === undefined ? [] : [second, ...rest]
+  return FIRST[first] !== undefined && untold ? [first, FIRST[first], ...words] : [first, ...words]
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 }

@@ -89,7 +89,7 @@ export function suspects(
   { queue, limit, below }: { queue: number; limit: number; below: readonly string[] },
 ): Query<Suspect> {
   return {
-    text: `select priority, position, message_id as "messageId", crashes from ${t.of('suspects')}($1, $2, $3::bigint[])`,
+    text: `select priority, position::text as position, message_id as "messageId", crashes from ${t.of('suspects')}($1, $2, $3::bigint[])`,
     values: [queue, limit, below],
   }
 }
@@ -108,7 +108,7 @@ export function chargeCrashes(
 ): Query<Charged> {
   return {
     text: `
-      select position, message_id as "messageId", crashes, dead
+      select position::text as position, message_id as "messageId", crashes, dead
       from ${t.of('charge_crashes')}($1, $2::smallint[], $3::bigint[], $4)`,
     values: [queue, rows.map((row) => row.priority), rows.map((row) => row.position), maxCrashes],
   }
@@ -119,15 +119,16 @@ export function readyQueues(t: Tables, { queues }: { queues: readonly number[] }
   return { text: `select q as queue from ${t.of('ready_queues')}($1::integer[]) q`, values: [queues] }
 }
 
+/** Whatever type parsers the user's driver has been given: a bigint may arrive as a number, a time as text, jsonb unparsed. */
 export function claimed(row: Row): Claimed {
   return {
     priority: row.priority,
-    position: row.position,
-    message: row.message,
+    position: String(row.position),
+    message: String(row.message),
     messageId: row.message_id,
     attempts: row.attempts,
     crashes: row.crashes,
-    history: row.history ?? [],
+    history: (typeof row.history === 'string' ? JSON.parse(row.history) : row.history) ?? [],
     duplicate: row.duplicate,
     expired: row.expired,
     body: row.missing ? null : body(row),
@@ -147,6 +148,6 @@ function body(row: Row): Body {
     payload: row.payload,
     bytes: row.body,
     contentType: row.content_type,
-    publishedAt: row.published_at,
+    publishedAt: new Date(row.published_at),
   }
 }

@@ -21,6 +21,22 @@ export function unlockSleep(t: Tables): Query<{ unlocked: boolean }> {
   return { text: `select pg_advisory_unlock(${sleepLock(t)}) as unlocked`, values: [] }
 }
 
+/**
+ * The same after a request that was cancelled: a session keeps a lock that it was granted at the very moment of the cancel.
+ * One that it does not hold is not unlocked, which would leave a warning in the server's log.
+ */
+export function dropSleep(t: Tables): Query<{ unlocked: boolean }> {
+  return {
+    text: `
+      select pg_advisory_unlock(${sleepLock(t)}) as unlocked
+      from pg_locks
+      where locktype = 'advisory' and pid = pg_backend_pid() and granted
+        and classid::bigint = ${t.of('lock_class')}()
+        and objid::bigint = ${t.of('lock_object')}('sleep')::bigint & 4294967295`,
+    values: [],
+  }
+}
+
 /** Cancels the statement another session of the same role is running; one that has not begun yet is not cancelled. */
 export function cancelBackend(pid: number): Query<{ sent: boolean }> {
   return { text: 'select pg_cancel_backend($1) as sent', values: [pid] }

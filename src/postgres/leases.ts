@@ -25,9 +25,9 @@ export function lease(
       from ${t.of('lease_ready')}($1, $2, $3, $4::bigint[], $5, $6)`,
     values: [of.queue, of.limit, of.leaseMs, of.floors, of.holder, of.consumer],
     decode: (row: Row) => ({
-      lease: row.lease,
+      lease: String(row.lease),
       token: row.token,
-      expiresAt: row.leaseExpiresAt,
+      expiresAt: new Date(row.leaseExpiresAt),
       delivery: claimed(row),
     }),
   }
@@ -53,7 +53,7 @@ export function settleLeased(
   }: LeaseHeld & { consumer: string; outcomes: readonly Settled[]; inbox: boolean },
 ): Query<{ position: string }> {
   return {
-    text: `select position from ${t.of('settle_leased')}($1, $2, $3, $4::text::jsonb, $5) position`,
+    text: `select position::text as position from ${t.of('settle_leased')}($1, $2, $3, $4::text::jsonb, $5) position`,
     values: [lease, token, consumer, outcomesJson(outcomes), inbox],
   }
 }
@@ -64,7 +64,7 @@ export function releaseLeased(
   { lease, token, positions }: LeaseHeld & { positions: readonly string[] },
 ): Query<{ position: string }> {
   return {
-    text: `select position from ${t.of('release_leased')}($1, $2, $3::bigint[]) position`,
+    text: `select position::text as position from ${t.of('release_leased')}($1, $2, $3::bigint[]) position`,
     values: [lease, token, positions],
   }
 }

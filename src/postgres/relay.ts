@@ -25,6 +25,7 @@ export interface Cycle {
  */
 export function relayCycle(t: Tables, { chunk, sweep }: { chunk: number; sweep: boolean }): Query<Cycle> {
   return {
+    name: 'posthaste.relay_cycle',
     text: `
       select turn, messages, deliveries, promoted, more, queues,
              next_due_ms as "nextDueMs", next_lease_ms as "nextLeaseMs", rebased

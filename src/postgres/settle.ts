@@ -7,6 +7,8 @@ import type { Tables } from './tables.ts'
 export interface Settled
   extends Pick<Claimed, 'priority' | 'position' | 'message' | 'messageId' | 'attempts' | 'crashes'> {
   readonly kind: 'completed' | 'retry' | 'dead' | 'expired' | 'discarded'
+  /** As claimed: the message's row in the inbox is another delivery's, and stays whatever became of this one. @default false */
+  readonly duplicate?: boolean
   readonly delayMs?: number
   readonly reason?: string
   readonly history?: readonly AttemptError[]
@@ -30,7 +32,7 @@ export function settle(
 
 export function outcomesJson(outcomes: readonly Settled[]): string {
   return JSON.stringify(
-    outcomes.map(({ kind, priority, position, message, messageId, attempts, crashes, delayMs, reason, history }) => ({
+    outcomes.map(({ kind, priority, position, message, messageId, attempts, crashes, duplicate, delayMs, reason, history }) => ({
       kind,
       priority,
       position,
@@ -38,6 +40,7 @@ export function outcomesJson(outcomes: readonly Settled[]): string {
       message_id: messageId,
       attempts,
       crashes,
+      duplicate,
       delay_ms: delayMs,
       reason,
       history,

@@ -1,0 +1,36 @@
+import { Command, type CommandUnknownOpts, InvalidArgumentError } from '@commander-js/extra-typings'
+
+/** A command, whatever its options. */
+export type Shaped = CommandUnknownOpts
+
+/** Where every command begins: it throws instead of ending the process, and leaves telling of it to `report`. */
+export function command(name: string) {
+  return new Command(name)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .helpOption('-h, --help', 'what you read')
+}
+
+/** A command that speaks to the database and can answer in JSON. */
+export function databaseCommand(name: string) {
+  return command(name)
+    .option('--url <url>', 'connection string of the database')
+    .option('--schema <name>', 'the schema that holds everything (default: "posthaste")')
+    .option('--config <path>', 'configuration file (default: posthaste.config.ts, if there is one)')
+    .option('--json', 'answer in JSON')
+}
+
+/** The parts of `--help` that follow the options: an example, and the shape of the JSON. */
+export function told({ example, json }: { readonly example: string; readonly json?: string }): string {
+  const shape = json === undefined ? '' : `\nJSON:\n  ${json}\n`
+  return `\nExample:\n  $ ${example.split('\n').join('\n  $ ')}\n${shape}`
+}
+
+/** Reads a whole number of a range from an argument. */
+export function wholeBetween(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+    if (value >= least && value <= most) return value
+    throw new InvalidArgumentError(`It is not a whole number from ${least} to ${most}.`)
+  }
+}

@@ -1,0 +1,67 @@
+import type { Status } from '../index.ts'
+import { databaseCommand, told } from './command.ts'
+import { withPosthaste } from './open.ts'
+import { dim, print, printHeading, printJson, printTable, span } from './output.ts'
+
+export function statusCommand() {
+  return databaseCommand('status')
+    .description('How queues, relay and partitions stand.')
+    .argument('[queue]', 'only this queue')
+    .addHelpText(
+      'after',
+      told({
+        example: 'posthaste status billing --json',
+        json: `{"version":1,
+   "schema":{"name","migrations":[…]},
+   "relay":{"onDuty","pid","application","standingBy","tick","routedAt","unrouted","lagMs"},
+   "queues":[{"queue","kind","depth","ready","scheduled","leased","dead","oldestMs",
+              "rates":{"routed","completed","retried","dead","overMs"}}],
+   "partitions":[{"name","from","to","madeAt","emptiedAt"}]}    rates are per second`,
+      }),
+    )
+    .action(async (queue, options) => {
+      const status = await withPosthaste({ ...options, applicationName: 'posthaste status' }, async ({ posthaste }) => {
+        const whole = await posthaste.status()
+        return queue === undefined ? whole : { ...whole, queues: [await posthaste.queue(queue).status()] }
+      })
+      if (options.json) printJson(status)
+      else await show(status)
+    })
+}
+
+async function show({ schema, relay, queues, partitions }: Status): Promise<void> {
+  await printTable(
+    ['queue', 'depth', 'ready', 'scheduled', 'leased', 'dead', 'oldest', 'in/s', 'done/s', 'retried/s'],
+    queues.map(({ queue, depth, ready, scheduled, leased, dead, oldestMs, rates }) => [
+      queue,
+      depth,
+      ready,
+      scheduled,
+      leased,
+      dead,
+      span(oldestMs),
+      rates.routed,
+      rates.completed,
+      rates.retried,
+    ]),
+    'No queues are declared',
+  )
+  printHeading('relay')
+  print(`${duty(relay)}; ${backlog(relay)}`)
+  print(`routed up to tick ${relay.tick} at ${relay.routedAt.toISOString()}`)
+  printHeading('log')
+  const emptied = partitions.filter(({ emptiedAt }) => emptiedAt !== null).length
+  print(`${partitions.length} partitions, ${emptied} of them emptied`)
+  print(dim(`schema ${schema.name}, ${schema.migrations.at(-1) ?? 'no migrations'}`))
+}
+
+function duty({ onDuty, pid, application, standingBy }: Status['relay']): string {
+  if (!onDuty) return 'none is on duty: run posthaste relay (one behind a pooler polls, and is not seen here)'
+  return `on duty: ${application ?? 'a relay'}, server process ${pid}; ${standingBy} standing by`
+}
+
+function backlog({ unrouted, lagMs }: Status['relay']): string {
+  if (unrouted === null) return 'the log comes from another cluster and waits for a relay'
+  if (unrouted === 0) return 'everything is routed'
+  return `${unrouted >= 10_000 ? '10,000 or more' : unrouted} messages to route, the oldest for ${span(lagMs)}`
+}
