@@ -26,6 +26,8 @@ create table ready (
         autovacuum_vacuum_insert_threshold = 50000, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
         autovacuum_vacuum_cost_delay = 0);
 
+create index ready_charged on ready (queue, priority, position) where crashes > 0;
+
 -- What is delayed or retried, until it is due.
 create table scheduled (
   due_at timestamptz not null,

@@ -19,22 +19,33 @@ create table inbox_other (
 );
 create index inbox_other_processed on inbox_other (processed_at);
 
--- The parts of the inbox by day; the head begins at the lowest id, the tail ends at the highest.
+-- The parts of the inbox by day; the head begins at the lowest id, the tail ends at the highest. The first days are made
+-- here, so that the tail is empty from the start.
 create table inbox_parts (
   name text primary key,
   from_day date,
   to_day date
 );
-create table inbox_head (like inbox including all);
-create table inbox_tail (like inbox including all);
 do $$
 declare
   today date := (clock_timestamp() at time zone 'utc')::date;
-  edge uuid := (lpad(to_hex(((today - date '1970-01-01') * 86400000::bigint)), 12, '0') || '70000000000000000000')::uuid;
+  edges uuid[] := array(
+    select (lpad(to_hex((today + n - date '1970-01-01') * 86400000::bigint), 12, '0') || '70000000000000000000')::uuid
+    from generate_series(0, 3) n order by n);
+  part text;
 begin
-  execute format('alter table inbox attach partition inbox_head for values from (minvalue) to (%L)', edge);
-  execute format('alter table inbox attach partition inbox_tail for values from (%L) to (maxvalue)', edge);
-  insert into inbox_parts (name, from_day, to_day) values ('inbox_head', null, today), ('inbox_tail', today, null);
+  create table inbox_head (like inbox including all);
+  execute format('alter table inbox attach partition inbox_head for values from (minvalue) to (%L)', edges[1]);
+  insert into inbox_parts (name, from_day, to_day) values ('inbox_head', null, today);
+  for n in 0..2 loop
+    part := 'inbox_d' || to_char(today + n, 'YYYYMMDD');
+    execute format('create table %I (like inbox including all)', part);
+    execute format('alter table inbox attach partition %I for values from (%L) to (%L)', part, edges[n + 1], edges[n + 2]);
+    insert into inbox_parts (name, from_day, to_day) values (part, today + n, today + n + 1);
+  end loop;
+  create table inbox_tail (like inbox including all);
+  execute format('alter table inbox attach partition inbox_tail for values from (%L) to (maxvalue)', edges[4]);
+  insert into inbox_parts (name, from_day, to_day) values ('inbox_tail', today + 3, null);
 end $$;
 
 -- What publishers gave a key for: the message that came first.

@@ -150,6 +150,14 @@ export class Relay {
     else this.nudge()
   }
 
+  /** Tells the relay on duty, in whatever process, to look soon. */
+  nudge(): void {
+    const { database, tables } = this.#context
+    this.#nudging ??= run(database, notifyRelay(tables))
+      .catch((error) => this.#report('relay', error))
+      .finally(() => (this.#nudging = undefined))
+  }
+
   #start(): void {
     const { listener, tables } = this.#context
     this.#unsubscribe = [
@@ -237,14 +245,6 @@ export class Relay {
   #changed(): void {
     if (this.#duty.state !== 'held') this.#emptyLooks = 0
     this.#loop.wake()
-  }
-
-  /** Tells the relay on duty, in whatever process, to look soon. */
-  nudge(): void {
-    const { database, tables } = this.#context
-    this.#nudging ??= run(database, notifyRelay(tables))
-      .catch((error) => this.#report('relay', error))
-      .finally(() => (this.#nudging = undefined))
   }
 
   #report(where: string, error: unknown): void {

@@ -48,6 +48,8 @@ begin
     perform refuse_unreadable(messages);
   end if;
   if strpos(messages, '"lock_key"') > 0 then
+    perform refuse_message(x.type, 'lock_key is set, and there is no key to lock')
+    from json_to_recordset(given) x (type text, key text, lock_key boolean) where x.lock_key and x.key is null;
     perform lock_keys(array_agg(x.key)) from json_to_recordset(given) x (key text, lock_key boolean) where x.lock_key and x.key is not null;
   end if;
   if strpos(messages, '"own_id"') > 0 then
@@ -69,14 +71,15 @@ begin
       deliver_at timestamptz, expires_in_ms double precision, correlation_id text, causation_id text, headers json, payload json,
       body text, content_type text)
     where checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
-                  m.correlation_id, m.headers, m.payload, m.body, m.content_type, max_bytes, known)
+                  m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, max_bytes, known)
     returning message_id::text, 'false';
     return;
   end if;
 
   return query
   with m as materialized (
-    select x.*, x.own_id is true and (x.id <> all (fresh) or row_number() over (partition by x.id, x.own_id order by x.n) > 1) as repeated
+    select x.*, x.own_id is true and x.id is not null
+             and (x.id <> all (fresh) or row_number() over (partition by x.id, x.own_id order by x.n) > 1) as repeated
     from rows from (json_to_recordset(given) as (
       id uuid, exchange text, routing_key text, type text, version integer, key text, priority integer, delay_ms double precision,
       deliver_at timestamptz, expires_in_ms double precision, correlation_id text, causation_id text, headers json, payload json,
@@ -98,7 +101,7 @@ begin
     from m join ids on ids.n = m.n
     where not m.repeated
       and checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
-                  m.correlation_id, m.headers, m.payload, m.body, m.content_type, max_bytes, known)
+                  m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, max_bytes, known)
     order by m.n
     returning 1
   )

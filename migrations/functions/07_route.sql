@@ -1,11 +1,11 @@
--- Whether a headers binding admits a message.
+-- Whether a headers binding admits a message; one without arguments admits every message.
 create or replace function headers_match(_headers json, _match text, _arguments jsonb) returns boolean
 language sql immutable
 as $$
   select case
-    when _headers is null then _match = 'all' and _arguments = '{}'
-    when _match = 'all' then _headers::jsonb @> _arguments
-    else exists (select from jsonb_each(_arguments) a where _headers::jsonb -> a.key = a.value)
+    when _arguments is null then true
+    when _match = 'any' then exists (select from jsonb_each(_arguments) a where _headers::jsonb -> a.key = a.value)
+    else coalesce(_headers::jsonb, '{}') @> _arguments
   end
 $$;
 
@@ -84,7 +84,7 @@ begin
       where g.exchange = b.exchange
         and q.kind = 'standard'
         and (g.type is null or g.type = b.type)
-        and headers_match(b.headers, coalesce(g.match, 'all'), coalesce(g.arguments, '{}'))
+        and headers_match(b.headers, g.match, g.arguments)
     ) h
     where b.exchange in (select e.name from exchanges e where e.kind = 'headers')
   ),
@@ -152,6 +152,12 @@ end $$;
 
 -- One turn of the relay, one transaction: route a chunk, promote what is due, wake the queues that got something.
 -- turn: false when another relay has it. more: there is more to do at once.
+--
+--   between   everything up to a tick A is routed; B is now, or earlier when a backlog lies between. One chunk of what lies
+--             between is routed, and B is the new tick if there was something, or if finding nothing was costly
+--   amid      the set between the last two ticks did not fit one chunk: on by the next ids, a window at a time; an empty
+--             window is a gap in the set, which is leapt over
+--   restored  the ticks are another cluster's, or of this one's future: everything unrouted at once, and a new beginning
 create or replace function relay_cycle(
   _chunk integer, _sweep boolean,
   out turn boolean, out messages integer, out deliveries integer, out promoted integer, out more boolean, out queues integer[],
@@ -162,11 +168,15 @@ as $$
 #variable_conflict use_column
 declare
   whole constant bigint := 9223372036854775807;
-  state text;
+  stretch constant integer := 20 * _chunk;
+  many_xids constant bigint := 256;
+  cluster bigint := (select system_identifier from pg_control_system());
+  began timestamptz := clock_timestamp();
   here positions;
   a ticks;
   b ticks;
-  cluster bigint := (select system_identifier from pg_control_system());
+  now_seen pg_snapshot;
+  edge bigint;
   routed record;
   due record;
 begin
@@ -186,39 +196,46 @@ begin
   select * into b from ticks where number = here.tick;
 
   if here.system_identifier is distinct from cluster or pg_snapshot_xmax(b.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) then
-    state := 'restored';
-    lock table outbox in share mode;
+    lock table outbox, tally in share mode;
     select * into a from ticks where number = here.tick - 1;
-    routed := route_chunk(state, coalesce(a.snapshot, b.snapshot), b.snapshot, here.id, b.top_id, here.floor_id, null);
+    routed := route_chunk('restored', coalesce(a.snapshot, b.snapshot), b.snapshot, here.id, b.top_id, here.floor_id, null);
+    perform refold_tally();
     here.floor_id := top_id();
+    insert into ticks (number, snapshot, top_id) values (here.tick + 1, pg_current_snapshot(), here.floor_id);
+    insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick + 1, whole, here.floor_id, cluster);
     rebased := true;
+    more := true;
   elsif here.id < whole then
-    state := 'amid';
     select * into a from ticks where number = here.tick - 1;
-    routed := route_chunk(state, a.snapshot, b.snapshot, here.id, b.top_id, here.floor_id, _chunk);
+    edge := least(b.top_id, greatest(here.id, here.floor_id) + stretch);
+    routed := route_chunk('amid', a.snapshot, b.snapshot, here.id, edge, here.floor_id, _chunk);
+    here.id := case
+      when routed.messages >= _chunk then routed.last_id
+      when edge >= b.top_id then whole
+      when routed.messages > 0 then edge
+      else coalesce(next_between_ticks(a.snapshot, b.snapshot, edge) - 1, whole)
+    end;
+    insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick, here.id, here.floor_id, cluster);
+    more := true;
   else
-    state := 'between';
     a := b;
-    select a.number + 1, pg_current_snapshot(), 0, clock_timestamp() into b;
-    routed := route_chunk(state, a.snapshot, b.snapshot, 0, 0, here.floor_id, _chunk);
+    select pg_current_snapshot() into now_seen;
+    b.snapshot := now_seen;
+    if pg_snapshot_xmax(now_seen)::text::bigint - pg_snapshot_xmax(a.snapshot)::text::bigint > many_xids then
+      b.snapshot := tick_before(a.snapshot, now_seen, stretch);
+    end if;
+    routed := route_chunk('between', a.snapshot, b.snapshot, 0, 0, here.floor_id, _chunk);
+    more := routed.messages >= _chunk or b.snapshot::text <> now_seen::text;
+    -- a tick for nothing now and then: rows of an open or rolled back bulk are passed over once, not in every cycle
+    if more or routed.messages > 0 or a.at < began - interval '1 minute' or clock_timestamp() > began + interval '20 ms' then
+      insert into ticks (number, snapshot, top_id) values (here.tick + 1, b.snapshot, top_id());
+      insert into positions (reader, tick, id, floor_id, system_identifier)
+      values ('router', here.tick + 1, case when routed.messages >= _chunk then routed.last_id else whole end, here.floor_id, cluster);
+    end if;
   end if;
   messages := routed.messages;
   deliveries := routed.deliveries;
   queues := routed.queues;
-
-  if state = 'restored' then
-    insert into ticks (number, snapshot, top_id) values (here.tick + 1, pg_current_snapshot(), here.floor_id);
-    insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick + 1, whole, here.floor_id, cluster);
-    more := true;
-  elsif state = 'amid' or messages > 0 then
-    if state = 'between' then
-      insert into ticks (number, snapshot, top_id) values (b.number, b.snapshot, top_id());
-    end if;
-    more := messages >= _chunk;
-    insert into positions (reader, tick, id, floor_id, system_identifier)
-    values ('router', b.number, case when more then routed.last_id else whole end, here.floor_id, cluster);
-    more := more or state = 'amid';
-  end if;
 
   due := promote_due(_chunk, _sweep);
   promoted := due.promoted;

@@ -11,30 +11,45 @@ begin
   end if;
 end $$;
 
--- Reads messages by known ids. Planned for these ids, so that the plan touches their partitions and no other: a handler's
--- transaction holds its locks to the end, and retention must not wait for it.
+-- Reads messages by known ids, which are distinct, from their partitions and not through the outbox: a handler's transaction
+-- holds its locks to the end, and neither retention nor a new partition waits for it then. What is in no partition is held.
+--
+-- Volatile, so that the second look has a later snapshot than the first: whoever waited here for a partition to be emptied
+-- sees what was copied out of it.
 create or replace function messages_by_id(_ids bigint[]) returns setof outbox
-language plpgsql stable set search_path from current
+language plpgsql set search_path from current
 as $$
 declare
-  found_rows bigint;
+  part record;
+  more integer;
+  missing integer := cardinality(_ids);
 begin
-  return query execute 'select * from outbox where id = any ($1)' using _ids;
-  get diagnostics found_rows = row_count;
-  if found_rows < cardinality(_ids) then
-    return query select h.* from held h
-      where h.id = any (_ids) and not exists (select from outbox o where o.id = h.id and o.id = any (_ids));
+  for part in
+    select p.name, array_agg(i.id) as ids
+    from unnest(_ids) i (id)
+    join partitions p on i.id >= p.from_id and (p.to_id is null or i.id < p.to_id)
+    where p.emptied_at is null
+    group by p.name
+  loop
+    return query execute format('select * from %I where id = any ($1)', part.name) using part.ids;
+    get diagnostics more = row_count;
+    missing := missing - more;
+  end loop;
+  if missing > 0 then
+    return query select * from held where id = any (_ids);
   end if;
 end $$;
 
--- Joins deliveries, given as rows of ready in JSON or as an array, with their messages.
+-- Joins deliveries with their messages. `_known` are the ids that the consumer has processed before; of two deliveries of one
+-- message the second is a duplicate too.
 create or replace function with_messages(_taken ready[], _known uuid[]) returns setof claimed
-language plpgsql stable set search_path from current
+language plpgsql set search_path from current
 as $$
 begin
   return query
   select t.priority, t.position, t.message, t.message_id, t.attempts, t.crashes, t.history,
-         t.message_id = any (_known), m.id is null, coalesce(m.expires_at <= clock_timestamp(), false),
+         t.message_id = any (_known) or row_number() over (partition by t.message_id order by t.priority, t.position) > 1,
+         m.id is null, coalesce(m.expires_at <= clock_timestamp(), false),
          m.exchange, m.routing_key, m.type, m.version, m.key, m.correlation_id, m.causation_id,
          m.headers::text, m.payload::text, m.body, m.content_type, m.published_at
   from unnest(_taken) t
@@ -84,8 +99,40 @@ begin
   delete from inbox_other where consumer = _consumer and message_id = any (_ids);
 end $$;
 
+-- Notes processed ids one by one, for a claim that waited in vain: who works on another delivery of one of these messages
+-- takes long. Its deliveries are put off for a second, uncharged; the others are taken.
+create or replace function note_or_put_off(_consumer text, _wanted ready[], out taken ready[], out known uuid[])
+language plpgsql set search_path from current set lock_timeout = '50ms'
+as $$
+declare
+  r ready;
+  last_id uuid;
+begin
+  known := '{}';
+  foreach r in array array(select w from unnest(_wanted) w order by not is_v7(w.message_id), w.message_id, w.priority, w.position) loop
+    begin
+      if r.message_id = last_id then
+        taken := taken || r;
+        continue;
+      elsif is_v7(r.message_id) then
+        insert into inbox (message_id, consumer) values (r.message_id, _consumer) on conflict do nothing;
+      else
+        insert into inbox_other (message_id, consumer) values (r.message_id, _consumer) on conflict do nothing;
+      end if;
+      if not found then
+        known := known || r.message_id;
+      end if;
+      taken := taken || r;
+      last_id := r.message_id;
+    exception when lock_not_available then
+      insert into scheduled (due_at, queue, priority, message, message_id, attempts, crashes, history)
+      values (clock_timestamp() + interval '1 second', r.queue, r.priority, r.message, r.message_id, r.attempts, r.crashes, r.history);
+    end;
+  end loop;
+end $$;
+
 -- Deletes the given rows of ready and notes their ids in the inbox: from here on the deliveries are this transaction's.
--- Two deliveries of one message in one batch: the second is a duplicate of the first.
+-- A claim does not fail because somebody works on the same message: its rows would pass for the leavings of a crash.
 create or replace function take(_consumer text, _rows tid[]) returns setof claimed
 language plpgsql set search_path from current
 as $$
@@ -100,7 +147,11 @@ begin
   if taken is null then
     return;
   end if;
-  known := note_processed(_consumer, array(select t.message_id from unnest(taken) t));
+  begin
+    known := note_processed(_consumer, array(select t.message_id from unnest(taken) t));
+  exception when lock_not_available or deadlock_detected then
+    select n.taken, n.known into taken, known from note_or_put_off(_consumer, taken) n;
+  end;
   return query select * from with_messages(taken, known);
 end $$;
 
@@ -121,6 +172,30 @@ begin
       from ready
       where ready.queue = _queue and ready.priority = (f.n - 1)::smallint and ready.position >= f.floor
         and ready.xmax = '0'::xid and ready.crashes = 0
+      order by ready.position
+      limit _limit
+      for update skip locked
+    ) r
+    limit _limit
+  )
+  select array_agg(row) into locked from found;
+  return locked;
+end $$;
+
+-- As `lock_ready`, for leases: those count the attempts of a process that dies, so nothing that came back is passed over.
+create or replace function lock_to_lease(_queue integer, _limit integer, _floors bigint[]) returns tid[]
+language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
+as $$
+declare
+  locked tid[];
+begin
+  with found as materialized (
+    select r.row
+    from unnest(_floors) with ordinality f (floor, n)
+    cross join lateral (
+      select ready.ctid as row
+      from ready
+      where ready.queue = _queue and ready.priority = (f.n - 1)::smallint and ready.position >= f.floor
       order by ready.position
       limit _limit
       for update skip locked
@@ -162,9 +237,9 @@ begin
   end if;
 end $$;
 
--- Claims one delivery that is charged with a crash, to be attempted alone.
+-- Claims one delivery that is charged with a crash, to be attempted alone; found through an index of such rows alone.
 create or replace function claim_alone(_queue integer, _consumer text) returns setof claimed
-language plpgsql set search_path from current set enable_seqscan = off
+language plpgsql set search_path from current set enable_seqscan = off set enable_sort = off
 as $$
 declare
   rows tid[];

@@ -25,7 +25,8 @@ begin
 end $$;
 
 -- Ends or reschedules deliveries whose rows are the caller's already. `_outcomes` is a JSON array of objects with the keys
---   kind (completed | retry | dead | expired | discarded), priority, message, message_id, attempts, crashes, history, reason, delay_ms.
+--   kind (completed | retry | dead | expired | discarded), priority, message, message_id, attempts, crashes, duplicate, history,
+--   reason, delay_ms.
 create or replace function apply_outcomes(_queue integer, _consumer text, _outcomes jsonb) returns void
 language plpgsql set search_path from current
 as $$
@@ -59,7 +60,8 @@ begin
 end $$;
 
 -- Records what a claimed batch came to, as the last statement before COMMIT. In a transaction that an earlier error
--- aborted, this statement fails, so an abort that a handler swallowed never passes for success.
+-- aborted, this statement fails, so an abort that a handler swallowed never passes for success. The note of a duplicate is
+-- not taken back: it is another delivery's, which had its effect.
 create or replace function settle(_queue integer, _consumer text, _completed integer, _outcomes jsonb default null) returns void
 language plpgsql set search_path from current
 as $$
@@ -67,7 +69,8 @@ begin
   perform count_queue(_queue, 'completed', _completed);
   if _outcomes is not null then
     perform forget_processed(_consumer, array(
-      select x.message_id from jsonb_to_recordset(_outcomes) x (kind text, message_id uuid) where x.kind in ('retry', 'dead')));
+      select x.message_id from jsonb_to_recordset(_outcomes) x (kind text, message_id uuid, duplicate boolean)
+      where x.kind in ('retry', 'dead') and x.duplicate is not true));
     perform apply_outcomes(_queue, _consumer, _outcomes);
   end if;
 end $$;
@@ -75,7 +78,7 @@ end $$;
 -- Charges a crash to rows whose claim did not commit and whose holder is gone. Beyond `_max_crashes` they are dead letters.
 create or replace function charge_crashes(_queue integer, _priorities smallint[], _positions bigint[], _max_crashes integer)
 returns table ("position" bigint, message_id uuid, crashes integer, dead boolean)
-language plpgsql set search_path from current set enable_seqscan = off
+language plpgsql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare

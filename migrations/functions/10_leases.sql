@@ -6,7 +6,7 @@ language plpgsql set search_path from current
 as $$
 #variable_conflict use_column
 declare
-  rows tid[] := lock_ready(_queue, _limit, _floors);
+  rows tid[] := lock_to_lease(_queue, _limit, _floors);
   taken ready[];
   granted leases;
 begin
@@ -64,7 +64,10 @@ begin
   -- what was granted is what counts: the caller says how it ended, not what it was
   select coalesce(jsonb_agg(d || o), '[]') into facts
   from jsonb_array_elements(held_lease.deliveries) d
-  join jsonb_array_elements(_outcomes) given on (given ->> 'position')::bigint = (d ->> 'position')::bigint
+  join (
+    select distinct on ((g ->> 'position')::bigint) g as given from jsonb_array_elements(_outcomes) with ordinality o (g, n)
+    order by (g ->> 'position')::bigint, n
+  ) first on (given ->> 'position')::bigint = (d ->> 'position')::bigint
   cross join lateral (
     select jsonb_strip_nulls(jsonb_build_object('kind', given -> 'kind', 'reason', given -> 'reason', 'delay_ms', given -> 'delay_ms',
                                                'history', given -> 'history')) as o
@@ -170,21 +173,46 @@ begin
   return found_id;
 end $$;
 
+-- What is expired, what this consumer has processed before, and what the log holds no more is settled here and not handed out.
 create or replace function receive(queue text, max integer default 1, lease interval default '1 minute')
 returns table (lease_id bigint, token uuid, "position" bigint, message_id uuid, type text, version integer, exchange text, routing_key text,
                key text, headers json, payload json, body bytea, content_type text, attempt integer, published_at timestamptz, expires_at timestamptz)
 language plpgsql set search_path from current
 as $$
+declare
+  d record;
+  leased integer;
+  over jsonb;
+  handed_out integer := 0;
 begin
   if max not between 1 and 1000 then
     raise exception 'Cannot receive from "%": max is not within 1 and 1000', queue using errcode = 'PH001';
   end if;
-  return query
-  select l.lease, l.token, (l.delivery).position, (l.delivery).message_id, (l.delivery).type, (l.delivery).version, (l.delivery).exchange,
-         (l.delivery).routing_key, (l.delivery).key, (l.delivery).headers::json, (l.delivery).payload::json, (l.delivery).body,
-         (l.delivery).content_type, (l.delivery).attempts, (l.delivery).published_at, l.expires_at
-  from lease_ready(queue_id(queue), max, extract(epoch from lease) * 1000, array_fill(0::bigint, array[10]),
-                   coalesce(nullif(current_setting('application_name'), ''), 'sql'), queue) l;
+  loop
+    leased := 0;
+    over := '[]';
+    for d in
+      select l.lease, l.token, l.expires_at as until, (l.delivery).*
+      from lease_ready(queue_id(receive.queue), receive.max, extract(epoch from receive.lease) * 1000, array_fill(0::bigint, array[10]),
+                       coalesce(nullif(current_setting('application_name'), ''), 'sql'), receive.queue) l
+    loop
+      leased := leased + 1;
+      if d.duplicate or d.missing or d.expired then
+        over := over || jsonb_build_object('position', d.position, 'reason', 'LOG_MISSING',
+          'kind', case when d.duplicate then 'completed' when d.missing then 'dead' else 'expired' end);
+        continue;
+      end if;
+      handed_out := handed_out + 1;
+      lease_id := d.lease; token := d.token; position := d.position; message_id := d.message_id; type := d.type; version := d.version;
+      exchange := d.exchange; routing_key := d.routing_key; key := d.key; headers := d.headers::json; payload := d.payload::json;
+      body := d.body; content_type := d.content_type; attempt := d.attempts; published_at := d.published_at; expires_at := d.until;
+      return next;
+    end loop;
+    if over <> '[]' then
+      perform settle_leased(d.lease, d.token, queue, over, false);
+    end if;
+    exit when leased = 0 or handed_out > 0;
+  end loop;
 end $$;
 
 -- Raises unless the lease settled the delivery just now.
@@ -250,7 +278,7 @@ language plpgsql set search_path from current
 as $$
 begin
   perform must_be_settled(array(select settle_leased(dead_letter.lease_id, dead_letter.token, null,
-    jsonb_build_array(jsonb_build_object('position', dead_letter.position, 'kind', 'dead', 'reason', left(reason, 255))), false)),
+    jsonb_build_array(jsonb_build_object('position', dead_letter.position, 'kind', 'dead', 'reason', left(coalesce(reason, 'rejected'), 255))), false)),
     dead_letter.position);
 end $$;
 

@@ -1,3 +1,15 @@
+-- The sums of a fold and of what has come since, both as arrays of [scope, name, counter, n].
+create or replace function add_to_fold(_counts jsonb, _since jsonb) returns jsonb
+language sql immutable set search_path from current
+as $$
+  select coalesce(jsonb_agg(jsonb_build_array(u.scope, u.name, u.counter, u.n) order by u.scope, u.name, u.counter), '[]')
+  from (
+    select e ->> 0 as scope, e ->> 1 as name, e ->> 2 as counter, sum((e ->> 3)::bigint) as n
+    from jsonb_array_elements(_counts || coalesce(_since, '[]')) e
+    group by 1, 2, 3
+  ) u
+$$;
+
 -- Every counter as it stands in the caller's snapshot: the latest fold and what it does not see yet. O(1): the rows since.
 create or replace function counters() returns table (scope text, name text, counter text, n bigint)
 language plpgsql stable set search_path from current set enable_seqscan = off
@@ -22,45 +34,43 @@ begin
   group by u.scope, u.name, u.counter;
 end $$;
 
--- Sums up the tally to now. The rules are the cursor's: a fold is the fold before and what committed between.
+-- Sums up the tally to now and deletes what it has summed up: a reader sees either the rows or the new sum. What the fold
+-- before could see is gone with it, so only what came later is looked for.
 create or replace function fold_tally() returns boolean
 language plpgsql set search_path from current set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
   a folds;
-  b pg_snapshot;
-  ended xid8[];
-  sums jsonb;
+  running xid8[];
 begin
-  perform from turns where name = 'upkeep' for update skip locked;
-  if not found then
+  if not upkeep_turn() then
     return false;
   end if;
   select * into a from folds order by number desc limit 1;
-  select pg_current_snapshot() into b;
-  ended := ended_between(a.snapshot, b);
-  if not exists (
-    select from tally t
-    where (t.xid = any (ended) or t.xid >= pg_snapshot_xmax(a.snapshot) and t.xid < pg_snapshot_xmax(b)) and pg_visible_in_snapshot(t.xid, b)
-  ) then
-    return false;
-  end if;
-  select jsonb_agg(jsonb_build_array(scope, name, counter, n)) into sums
-  from (
-    select scope, name, counter, sum(n) as n
-    from (
-      select e ->> 0 as scope, e ->> 1 as name, e ->> 2 as counter, (e ->> 3)::bigint as n from jsonb_array_elements(a.counts) e
-      union all
-      select t.scope, t.name, t.counter, t.n
-      from tally t
-      where (t.xid = any (ended) or t.xid >= pg_snapshot_xmax(a.snapshot) and t.xid < pg_snapshot_xmax(b)) and pg_visible_in_snapshot(t.xid, b)
-    ) u
-    group by scope, name, counter
-  ) s;
-  insert into folds (number, snapshot, counts) values (a.number + 1, b, sums);
-  return true;
+  running := array(select pg_snapshot_xip(a.snapshot));
+  with gone as (
+    delete from tally t where t.xid = any (running) or t.xid >= pg_snapshot_xmax(a.snapshot) returning scope, name, counter, n
+  )
+  insert into folds (number, snapshot, counts)
+  select a.number + 1, pg_current_snapshot(), add_to_fold(a.counts, jsonb_agg(jsonb_build_array(scope, name, counter, n)))
+  from gone
+  having count(*) > 0;
+  return found;
 end $$;
+
+-- Sums up everything that is in the tally, whatever its xid says: after a restore into another cluster xids begin anew. The
+-- caller has locked the tally.
+create or replace function refold_tally() returns void
+language sql set search_path from current
+as $$
+  with gone as (
+    delete from tally returning scope, name, counter, n
+  )
+  insert into folds (number, snapshot, counts)
+  select a.number + 1, pg_current_snapshot(), add_to_fold(a.counts, (select jsonb_agg(jsonb_build_array(scope, name, counter, n)) from gone))
+  from (select * from folds order by number desc limit 1) a
+$$;
 
 -- How many deliveries of a queue wait or are being worked on. From the counts, not by counting.
 create or replace function backlog(queue text) returns bigint
@@ -78,23 +88,24 @@ end $$;
 -- The account of every message, in one snapshot. Per queue: what was routed there is ready, scheduled, leased, completed,
 -- dead, expired, discarded or purged. Per exchange: what was published was routed, matched no binding, or is not routed
 -- yet. What is there is counted row by row; what has ended comes from the counts; `difference` is 0.
+--
+-- Volatile, so that its one statement takes its snapshot after it has locked the partitions: TRUNCATE shows at once to every
+-- snapshot. (For the same reason a REPEATABLE READ snapshot that is older than the emptying of a partition has lost its rows.)
 create or replace function audit() returns table (
   scope text, name text, routed bigint, ready bigint, scheduled bigint, leased bigint, completed bigint, retried bigint, dead bigint,
   expired bigint, discarded bigint, purged bigint, redriven bigint, published bigint, unmatched bigint, unrouted bigint, difference bigint
 )
-language plpgsql stable set search_path from current
+language plpgsql set search_path from current
 as $$
 #variable_conflict use_column
 declare
-  here positions;
-  a ticks;
-  b ticks;
+  cluster bigint := (select system_identifier from pg_control_system());
 begin
-  select * into here from positions where reader = 'router' order by number desc limit 1;
-  select * into b from ticks where number = here.tick;
-  select * into a from ticks where number = here.tick - 1;
   return query
   with
+  here as materialized (select * from positions where reader = 'router' order by number desc limit 1),
+  b as materialized (select * from ticks where number = (select tick from here)),
+  a as materialized (select * from ticks where number = (select tick - 1 from here)),
   c as materialized (select * from counters()),
   q as (
     select q.name,
@@ -116,8 +127,12 @@ begin
     select o.exchange, count(*) as rows,
       count(*) filter (where o.id > here.floor_id
         and (not pg_visible_in_snapshot(o.xid, b.snapshot)
+             or here.system_identifier is distinct from cluster and o.id > b.top_id
              or a.number is not null and not pg_visible_in_snapshot(o.xid, a.snapshot) and o.id > here.id)) as unrouted
     from outbox o
+    cross join here
+    cross join b
+    left join a on true
     group by o.exchange
   ),
   x as (

@@ -12,11 +12,13 @@ end $$;
 
 -- Keeps whole partitions ahead of the ids. The tail is given an end and a new tail begins there; its size follows the
 -- recent rate, so that retention holds some twenty. A tail that ids have reached already is first fenced by a constraint
--- that is validated beside the publishers, so that giving it an end scans nothing under a lock.
+-- that is validated beside the publishers, so that giving it an end scans nothing under a lock. What is fenced refuses ids
+-- beyond, so the fence stands far off, and is taken down when half of the way is gone and the end could not be given.
 create or replace function make_partitions(_retention_ms double precision) returns boolean
 language plpgsql set search_path from current
 as $$
 declare
+  far_off constant bigint := 10000000;
   top bigint := (select last_value from outbox_id);
   tail partitions;
   last_bounded partitions;
@@ -35,24 +37,27 @@ begin
     return false;
   end if;
 
-  select (max(top_id) - min(top_id)) / greatest(1, extract(epoch from max(at) - min(at))) into rate
-  from ticks where at > clock_timestamp() - interval '1 hour';
+  -- the oldest tick that is kept is an hour old, unless there were few; a burst is not taken for the rate of every minute
+  select (n.top_id - o.top_id) / greatest(600, extract(epoch from n.at - o.at)) into rate
+  from (select * from ticks order by number desc limit 1) n, (select * from ticks order by number limit 1) o;
   size := least(greatest(coalesce(rate, 0) * _retention_ms / 1000 / 20, 200000), 50000000)::bigint;
   edge := greatest(tail.from_id, top) + size;
 
   perform set_config('lock_timeout', '40ms', true);
   select * into fence from pg_constraint where conrelid = tail.name::regclass and conname = 'fence';
-  if top >= tail.from_id then
-    if fence.oid is null then
-      execute format('alter table %I add constraint fence check (id >= %s and id < %s) not valid', tail.name, tail.from_id, edge);
+  if fence.oid is not null then
+    edge := substring(pg_get_constraintdef(fence.oid) from 'id < ''?(\d+)')::bigint;
+    if edge - top < far_off / 2 then
+      execute format('alter table %I drop constraint fence', tail.name);
       return true;
     elsif not fence.convalidated then
       execute format('alter table %I validate constraint fence', tail.name);
       return true;
     end if;
-  end if;
-  if fence.oid is not null then
-    edge := substring(pg_get_constraintdef(fence.oid) from 'id < ''?(\d+)')::bigint;
+  elsif top >= tail.from_id then
+    edge := greatest(edge, top + far_off);
+    execute format('alter table %I add constraint fence check (id >= %s and id < %s) not valid', tail.name, tail.from_id, edge);
+    return true;
   end if;
 
   next_name := 'outbox_p' || edge;
@@ -71,15 +76,17 @@ begin
 end $$;
 
 -- Empties the oldest partition that is past retention and read by every reader. What a delivery still names is copied to
--- held first, in one scan, so one delayed message never holds a partition.
+-- held first, in one scan, so one delayed message never holds a partition. Everything that takes time is done before the lock.
 create or replace function empty_partition(_retention_ms double precision) returns text
 language plpgsql set search_path from current
 as $$
 declare
   p partitions;
   newest timestamptz;
-  last_xid xid8;
   seen_below xid8;
+  floor bigint;
+  unread boolean;
+  counted jsonb;
 begin
   if not upkeep_turn() then
     return null;
@@ -88,18 +95,19 @@ begin
   if p.name is null or (select last_value from outbox_id) < p.to_id then
     return null;
   end if;
-
-  -- all readers have done what the oldest of their ticks sees
-  select min(pg_snapshot_xmin(t.snapshot)::text::numeric)::text::xid8 into seen_below
-  from (select distinct on (reader) reader, tick, id from positions order by reader, number desc) r
-  join ticks t on t.number = case when r.id = 9223372036854775807 then r.tick else r.tick - 1 end;
-
   execute format('select published_at from %I order by id desc limit 1', p.name) into newest;
-  execute format('select xid from %I order by xid desc limit 1', p.name) into last_xid;
-  if newest > clock_timestamp() - _retention_ms * interval '1 ms' or last_xid >= seen_below then
+  if newest > clock_timestamp() - _retention_ms * interval '1 ms' then
     return null;
   end if;
 
+  -- all readers have done what the oldest of their ticks sees, and what came with a dump
+  select min(pg_snapshot_xmin(t.snapshot)::text::numeric)::text::xid8, min(r.floor_id) into seen_below, floor
+  from (select distinct on (reader) reader, tick, id, floor_id from positions order by reader, number desc) r
+  join ticks t on t.number = case when r.id = 9223372036854775807 then r.tick else r.tick - 1 end;
+  execute format('select exists (select from %I where xid >= $1 and id > $2)', p.name) into unread using seen_below, floor;
+  if unread then
+    return null;
+  end if;
   if newest is not null then
     execute format(
       'insert into held select o.* from %I o where o.id in (
@@ -108,26 +116,29 @@ begin
          union select (d ->> ''message'')::bigint from leases l cross join jsonb_array_elements(l.deliveries) d
        ) on conflict do nothing', p.name) using p.from_id, p.to_id;
   end if;
+  execute format('select jsonb_object_agg(exchange, n) from (select exchange, count(*) as n from %I group by exchange) c', p.name) into counted;
+
   perform set_config('lock_timeout', '40ms', true);
   execute format('lock table %I in access exclusive mode', p.name);
-  -- nobody can add to it now; what was added since the look above waits for the next time
-  execute format('select xid from %I order by xid desc limit 1', p.name) into last_xid;
-  if last_xid >= seen_below then
-    return null;
+  -- nobody can add to it now; with what was added since the looks above, all of this waits for the next time
+  execute format('select exists (select from %I where xid >= $1 and id > $2)', p.name) into unread using seen_below, floor;
+  if unread then
+    raise lock_not_available using message = format('Cannot empty "%s": a message was added to it just now', p.name);
   end if;
-  execute format('insert into tally (scope, name, counter, n) select ''exchange'', exchange, ''emptied'', count(*) from %I group by exchange', p.name);
+  insert into tally (scope, name, counter, n) select 'exchange', c.key, 'emptied', c.value::bigint from jsonb_each_text(counted) c;
   execute format('truncate %I', p.name);
   update partitions set emptied_at = clock_timestamp() where name = p.name;
   return p.name;
 end $$;
 
--- Drops the shells of emptied partitions.
+-- Drops the shells of emptied partitions. Should anybody have put something in one, it is a partition like others again.
 create or replace function drop_shells() returns boolean
 language plpgsql set search_path from current
 as $$
 declare
   shells text[] := array(select name from partitions where emptied_at < clock_timestamp() - interval '1 minute');
   shell text;
+  used boolean;
 begin
   if shells = '{}' or not upkeep_turn() then
     return false;
@@ -136,20 +147,26 @@ begin
   lock table only outbox in access exclusive mode;
   perform set_config('lock_timeout', '5ms', true);
   foreach shell in array shells loop
-    execute format('alter table outbox detach partition %I', shell);
-    execute format('drop table %I', shell);
+    execute format('lock table %I in access exclusive mode', shell);
+    execute format('select exists (select from %I)', shell) into used;
+    if used then
+      update partitions set emptied_at = null where name = shell;
+    else
+      execute format('alter table outbox detach partition %I', shell);
+      execute format('drop table %I', shell);
+      delete from partitions where name = shell;
+    end if;
   end loop;
-  delete from partitions where name = any (shells);
   return true;
 end $$;
 
--- Forgets ticks and positions that no reader needs, and counts that are folded.
+-- Forgets positions and ticks that no reader needs, but for a tick in a thousand of the last hour, which tell the rate, and
+-- all folds but two, which tell the rates of queues.
 create or replace function trim_logs() returns boolean
 language plpgsql set search_path from current
 as $$
 declare
   needed bigint;
-  f folds;
 begin
   if not upkeep_turn() then
     return false;
@@ -157,12 +174,8 @@ begin
   delete from positions p using (select reader, max(number) as last from positions group by reader) r
   where p.reader = r.reader and p.number < r.last - 1;
   needed := (select min(tick) from (select distinct on (reader) tick from positions order by reader, number desc) r);
-  delete from ticks where number < needed - 1 and at < clock_timestamp() - interval '1 hour';
-  select * into f from folds order by number desc offset 1 limit 1;
-  if found then
-    delete from tally where xid < pg_snapshot_xmin(f.snapshot);
-    delete from folds where number < f.number;
-  end if;
+  delete from ticks where number < needed - 1 and (number % 1000 <> 0 or at < clock_timestamp() - interval '1 hour');
+  delete from folds where number < (select number from folds order by number desc offset 1 limit 1);
   return true;
 end $$;
 
@@ -186,16 +199,23 @@ create or replace function first_id(_day date) returns uuid
 language sql immutable
 as $$ select (lpad(to_hex((_day - date '1970-01-01') * 86400000::bigint), 12, '0') || '70000000000000000000')::uuid $$;
 
--- Keeps the inbox's parts two days ahead. What a clock far ahead wrote into the tail moves to its day.
+-- Keeps the inbox's parts two days ahead. What a clock far ahead wrote into the tail moves to its day. When that would be much,
+-- since no lock was to be had for days, it stays in the tail, where it is cleaned by time.
 create or replace function make_inbox_part() returns boolean
 language plpgsql set search_path from current
 as $$
 declare
+  much constant integer := 10000;
   tail inbox_parts;
   part text;
+  edge uuid;
 begin
   select * into tail from inbox_parts where to_day is null;
   if tail.from_day > (clock_timestamp() at time zone 'utc')::date + 2 or not upkeep_turn() then
+    return false;
+  end if;
+  edge := first_id(tail.from_day + 1);
+  if (select count(*) > much from (select from inbox_tail where message_id < edge limit much + 1) t) then
     return false;
   end if;
   part := 'inbox_d' || to_char(tail.from_day, 'YYYYMMDD');
@@ -204,9 +224,9 @@ begin
   lock table only inbox in access exclusive mode;
   perform set_config('lock_timeout', '5ms', true);
   alter table inbox detach partition inbox_tail;
-  execute format('with gone as (delete from inbox_tail where message_id < %L returning *) insert into %I select * from gone', first_id(tail.from_day + 1), part);
-  execute format('alter table inbox attach partition %I for values from (%L) to (%L)', part, first_id(tail.from_day), first_id(tail.from_day + 1));
-  execute format('alter table inbox attach partition inbox_tail for values from (%L) to (maxvalue)', first_id(tail.from_day + 1));
+  execute format('with gone as (delete from inbox_tail where message_id < %L returning *) insert into %I select * from gone', edge, part);
+  execute format('alter table inbox attach partition %I for values from (%L) to (%L)', part, first_id(tail.from_day), edge);
+  execute format('alter table inbox attach partition inbox_tail for values from (%L) to (maxvalue)', edge);
   update inbox_parts set from_day = tail.from_day + 1 where name = 'inbox_tail';
   insert into inbox_parts (name, from_day, to_day) values (part, tail.from_day, tail.from_day + 1);
   return true;
@@ -220,7 +240,8 @@ as $$
 declare
   border timestamptz := clock_timestamp() - _retention_ms * interval '1 ms';
   part inbox_parts;
-  newest timestamptz;
+  last_pages tid;
+  young boolean;
 begin
   if not upkeep_turn() then
     return false;
@@ -229,11 +250,16 @@ begin
   delete from inbox_head where processed_at < border;
   delete from inbox_tail where processed_at < border;
   select * into part from inbox_parts where from_day is not null and to_day is not null order by from_day limit 1;
-  if part.name is null or part.to_day > border then
+  if part.name is null or part.to_day > border at time zone 'utc' then
     return false;
   end if;
-  execute format('select max(processed_at) from %I', part.name) into newest;
-  if newest >= border then
+  -- what was processed last is at the end: most often that answers, and the day need not be read whole every time
+  last_pages := format('(%s,0)', greatest(0, pg_relation_size(part.name::regclass) / current_setting('block_size')::integer - 8))::tid;
+  execute format('select exists (select from %I where ctid >= $1 and processed_at >= $2)', part.name) into young using last_pages, border;
+  if not young then
+    execute format('select exists (select from %I where processed_at >= $1)', part.name) into young using border;
+  end if;
+  if young then
     return false;
   end if;
   perform set_config('lock_timeout', '40ms', true);

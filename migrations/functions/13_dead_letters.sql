@@ -15,10 +15,13 @@ begin
   with chosen as materialized (
     select id from dead_letters d where d.id = any (_ids) and (_queue is null or d.queue = _queue) order by id for update
   ),
+  named as materialized (
+    select d.id, d.queue, d.message, d.type is not null as copied from dead_letters d where d.id = any (array(select id from chosen))
+  ),
   letters as materialized (
-    select d.id, d.queue, exists (select from messages_by_id(array[d.message])) as kept, d.type is not null as copied
-    from dead_letters d
-    where d.id = any (array(select id from chosen))
+    select n.id, n.queue, n.copied, m.id is not null as kept
+    from named n
+    left join messages_by_id(array(select message from named)) m on m.id = n.message
   ),
   gone as (
     delete from dead_letters where id in (select l.id from letters l where l.kept or l.copied) returning *

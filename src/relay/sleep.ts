@@ -1,5 +1,5 @@
 import type { Session } from '../database.ts'
-import { cancelBackend, lockSleep, unlockSleep } from '../postgres/duty.ts'
+import { cancelBackend, dropSleep, lockSleep, unlockSleep } from '../postgres/duty.ts'
 import { type Queryable, run } from '../postgres/queryable.ts'
 import type { Tables } from '../postgres/tables.ts'
 import { hasCode } from '../rules/error-summary.ts'
@@ -33,7 +33,8 @@ const CANCEL_AGAIN_MS = 5
  *
  * Nothing may be sent on the session while a cancel is on its way, or the cancel would hit it: `rise` sends the next cancel,
  * or the unlock, only when the one before has returned. A signal that the server has sent by then is handled before the
- * session's backend reads its next statement.
+ * session's backend reads its next statement. A request may be granted at the very moment of the cancel, and the session then
+ * keeps the lock although the statement has failed: so a cancelled request is followed by an unlock too.
  */
 export class Sleep {
   readonly #context: SleepContext
@@ -84,7 +85,8 @@ export class Sleep {
     this.#state = 'rising'
     try {
       const granted = await this.#withdraw(session, request)
-      if (granted) await run(session, unlockSleep(this.#context.tables))
+      const { tables } = this.#context
+      await run(session, granted ? unlockSleep(tables) : dropSleep(tables))
     } catch (error) {
       if (this.#session === session) this.#context.onBroken(session, error)
     }
@@ -100,10 +102,9 @@ export class Sleep {
 
   #settled(session: Session, granted: boolean): void {
     if (this.#session !== session || this.#state !== 'asking') return
-    if (granted) {
-      this.#state = 'asleep'
-      this.#cancels = 0
-    } else this.forget()
+    if (!granted) return void this.risen().then(this.#context.onSettled)
+    this.#state = 'asleep'
+    this.#cancels = 0
     this.#context.onSettled()
   }
 

@@ -7,6 +7,7 @@ import { EventBus, type EventName } from '../../src/events.ts'
 import { Listener, type ListenerOptions } from '../../src/postgres/listener.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
 import { Relay, type RelayOptions } from '../../src/relay.ts'
+import { until } from '../support/until.ts'
 
 export const QUEUE = 'billing'
 
@@ -80,10 +81,40 @@ export async function publish(
   return rows[0].id
 }
 
-/** Calls back when a message of the list has become a delivery that is ready, with its id. */
+/** The messages that are ready for a consumer. */
 export async function readyIds(pool: pg.Pool): Promise<Set<string>> {
   const { rows } = await pool.query('select message_id from posthaste.ready')
   return new Set(rows.map(({ message_id }) => message_id))
+}
+
+/** Whether somebody has the sleep lock exclusively (a relay asleep), or waits for it (one that asks). */
+export async function sleepLock(pool: pg.Pool, state: 'held' | 'asked for'): Promise<boolean> {
+  const { rows } = await pool.query(
+    `select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and granted = $1
+       and objid = (posthaste.lock_object('sleep')::bigint & 4294967295)::oid
+       and database = (select oid from pg_database where datname = current_database())`,
+    [state === 'held'],
+  )
+  return rows.length > 0
+}
+
+/** Has published while the relay was awake, so that it holds the sleep lock shared and will say nothing at its commit. */
+export async function silentPublisher(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url })
+  client.on('error', () => {})
+  onTestFinished(() => client.end())
+  await client.connect()
+  await until(async () => {
+    await client.query('begin')
+    await publish(client)
+    const { rows } = await client.query(
+      `select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and mode = 'ShareLock'`,
+    )
+    // It found the relay asleep: its commit wakes it, and for some milliseconds the next one is silent.
+    if (rows.length === 0) await client.query('commit')
+    return rows.length > 0
+  })
+  return client
 }
 
 function uuid7(): string {

@@ -1,10 +1,9 @@
-import pg from 'pg'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { queueChannel } from '../../src/postgres/channels.ts'
 import { lonelyServer, noLonelyServer } from '../support/database.ts'
 import { applyMigrations, databaseUrl, run } from '../support/server.ts'
 import { until } from '../support/until.ts'
-import { declareQueue, processOn, publish } from './bench.ts'
+import { declareQueue, processOn, silentPublisher, sleepLock } from './bench.ts'
 
 const WINDOW_MS = 12_000
 const QUEUES = 20
@@ -71,53 +70,16 @@ async function benchOn(server: string, name: string, relays: number, disturb?: (
 async function settled({ url, relays, disturb }: Bench): Promise<void> {
   await until(() => relays.some(({ relay }) => relay.onDuty))
   await disturb?.(url)
-  await until(() => lockOf(url, disturb ? 'not granted' : 'granted'))
+  await until(() => sleepLock(relays[0]!.pool, disturb ? 'asked for' : 'held'))
   await until(() => relays.every(({ listener }) => listener.healthy))
   if (disturb) await new Promise((resolve) => setTimeout(resolve, 1_500))
 }
 
-async function lockOf(url: string, state: 'granted' | 'not granted'): Promise<boolean> {
-  const { rows } = await run(
-    url,
-    `select from pg_locks
-     where locktype = 'advisory' and mode = 'ExclusiveLock' and ${state}
-       and objid = (posthaste.lock_object('sleep')::bigint & 4294967295)::oid
-       and database = (select oid from pg_database where datname = current_database())`,
-  )
-  return rows.length > 0
-}
-
-// Published while the relay was awake, so that it holds the sleep lock shared.
 async function openPublisher(url: string): Promise<void> {
-  const client = await begun(url)
-  onTestFinished(() => client.end())
+  await silentPublisher(url)
 }
 
 async function orphanedPrepared(url: string): Promise<void> {
-  const client = await begun(url)
+  const client = await silentPublisher(url)
   await client.query(`prepare transaction 'orphan'`)
-  await client.end()
-}
-
-async function begun(url: string): Promise<pg.Client> {
-  for (;;) {
-    const client = new pg.Client({ connectionString: url })
-    client.on('error', () => {})
-    await client.connect()
-    await client.query('begin')
-    const busy = keepBusy(url)
-    await publish(client as unknown as pg.PoolClient)
-    await busy
-    const { rows } = await client.query(
-      `select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and mode = 'ShareLock'`,
-    )
-    if (rows.length > 0) return client
-    await client.end()
-  }
-}
-
-async function keepBusy(url: string): Promise<void> {
-  const pool = new pg.Pool({ connectionString: url, max: 4 })
-  await Promise.all(Array.from({ length: 60 }, () => publish(pool)))
-  await pool.end()
 }

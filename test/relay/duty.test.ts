@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import pg from 'pg'
+import type pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
 import { createDatabase, lonelyServer, noLonelyServer } from '../support/database.ts'
 import { until } from '../support/until.ts'
-import { declareQueue, processOn, publish, readyIds } from './bench.ts'
+import { declareQueue, processOn, publish, readyIds, silentPublisher, sleepLock } from './bench.ts'
 
 const NEVER_MS = 60_000
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url))
@@ -29,8 +29,8 @@ test.for(['asleep', 'asking'])(
     const others = [processOn(db.url, NEVER), processOn(db.url, NEVER)]
     for (const other of others) await other.start()
     await until(async () => (await waiting(db.pool)) === 2)
-    if (state === 'asking') await openPublisher(db.url)
-    await until(() => sleepLock(db.pool, state === 'asleep'))
+    if (state === 'asking') await silentPublisher(db.url)
+    await until(() => sleepLock(db.pool, state === 'asleep' ? 'held' : 'asked for'))
 
     child.process.kill('SIGKILL')
     const killedAt = performance.now()
@@ -49,7 +49,7 @@ test('a stopped relay is helped out for at the next poll, and goes on where it w
   const other = processOn(db.url)
   await other.start()
   await until(async () => (await waiting(db.pool)) === 1)
-  await until(() => sleepLock(db.pool, true))
+  await until(() => sleepLock(db.pool, 'held'))
 
   child.process.kill('SIGSTOP')
   const id = await publish(db.pool)
@@ -111,8 +111,8 @@ test('a relay that asks for the sleep lock in vain stops at once', async () => {
   const { relay, start, events } = processOn(db.url, NEVER)
   await start()
   await events.until('relay-on-duty')
-  await openPublisher(db.url)
-  await until(() => sleepLock(db.pool, false))
+  await silentPublisher(db.url)
+  await until(() => sleepLock(db.pool, 'asked for'))
   const startedAt = performance.now()
   await relay.stop()
   expect(performance.now() - startedAt).toBeLessThan(1_000)
@@ -191,37 +191,10 @@ async function waiting(pool: pg.Pool): Promise<number> {
   return rows[0].n
 }
 
-async function sleepLock(pool: pg.Pool, granted: boolean): Promise<boolean> {
-  const { rows } = await pool.query(
-    `select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and granted = $1
-       and objid = (posthaste.lock_object('sleep')::bigint & 4294967295)::oid
-       and database = (select oid from pg_database where datname = current_database())`,
-    [granted],
-  )
-  return rows.length > 0
-}
-
 async function sessions(pool: pg.Pool, name: string): Promise<number> {
   const { rows } = await pool.query(
     `select count(*)::int as n from pg_stat_activity where datname = current_database() and application_name like $1 || '%'`,
     [name],
   )
   return rows[0].n
-}
-
-// Silent: it published while the relay was awake, and holds the sleep lock shared until the test is over.
-async function openPublisher(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url })
-  client.on('error', () => {})
-  onTestFinished(() => client.end())
-  await client.connect()
-  await until(async () => {
-    await client.query('begin')
-    await publish(client)
-    const { rows } = await client.query(
-      `select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and mode = 'ShareLock'`,
-    )
-    if (rows.length === 0) await client.query('commit')
-    return rows.length > 0
-  })
 }
