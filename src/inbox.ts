@@ -5,9 +5,7 @@ import type { Tables } from './postgres/tables.ts'
 import { type AnyTransaction, outsideOfTransaction, recognise } from './transaction-handle.ts'
 
 /** `duplicate`: the message was processed before, and the work was not called. */
-export type Once<Value> =
-  | { readonly status: 'processed'; readonly value: Value }
-  | { readonly status: 'duplicate' }
+export type Once<Value> = { readonly status: 'processed'; readonly value: Value } | { readonly status: 'duplicate' }
 
 /**
  * The processed ids of one consumer, for messages that come from elsewhere: a webhook, another broker, a file.
@@ -33,11 +31,7 @@ export class Inbox {
    * id and effect are committed together or not at all. Whoever comes while another transaction notes the same id waits for
    * that one, two seconds at most (55P03). When the work throws, the note is taken back and its error is yours.
    */
-  async once<Value>(
-    tx: AnyTransaction,
-    messageId: string,
-    work: () => Value | Promise<Value>,
-  ): Promise<Once<Value>> {
+  async once<Value>(tx: AnyTransaction, messageId: string, work: () => Value | Promise<Value>): Promise<Once<Value>> {
     if (!UUID.test(messageId)) throw new InvalidOption('messageId', 'it is not a uuid')
     const { queryable, proof } = await recognise(tx)
     const facts = { messageId, consumer: this.#consumer }

@@ -1,4 +1,4 @@
-import { TransactionAborted } from './errors.ts'
+import { InvalidOption, TransactionAborted } from './errors.ts'
 import type { EventBus } from './events.ts'
 import { type Published, publishAll, publishAllProven } from './postgres/outbox.ts'
 import { type Query, type Queryable, run } from './postgres/queryable.ts'
@@ -51,6 +51,7 @@ export class Outbox {
   }
 
   async #encoded(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<string[]> {
+    if (isList(given) && options?.id !== undefined) throw new InvalidOption('id', 'it would be the id of every message of the list')
     const messages = listOf(given).map((one) => prepare(one, options))
     for (const { contract, payload } of messages) await contract?.parse(payload)
     return batches(messages.map((message) => encode(message, this.#limits))).map(({ json }) => json)

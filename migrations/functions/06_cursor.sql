@@ -103,7 +103,32 @@ begin
   return format('%s:%s:%s', coalesce(running[1], cut), cut, array_to_string(running, ','))::pg_snapshot;
 end $$;
 
--- The largest id there is.
+-- The largest id there is, from the end of the index of the last partition that has something.
 create or replace function top_id() returns bigint
-language sql set search_path from current
-as $$ select coalesce((select id from outbox order by id desc limit 1), 0) $$;
+language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+as $$
+begin
+  return coalesce((select id from outbox order by id desc limit 1), 0);
+end $$;
+
+-- How far a reader has come, and a tick: read from the ends of their indexes, also when they were a page long at the time the
+-- plan was made.
+create or replace function position_of(_reader text) returns positions
+language plpgsql set search_path from current set enable_seqscan = off
+as $$
+declare
+  here positions;
+begin
+  select * into here from positions where reader = _reader order by number desc limit 1;
+  return here;
+end $$;
+
+create or replace function tick_of(_number bigint) returns ticks
+language plpgsql set search_path from current set enable_seqscan = off
+as $$
+declare
+  tick ticks;
+begin
+  select * into tick from ticks where number = _number;
+  return tick;
+end $$;

@@ -150,6 +150,21 @@ begin
   limit 1;
 end $$;
 
+-- How long until the first lease lapses. Below the last minute only a sweep looks, as for what is due.
+create or replace function next_lapse(_sweep boolean) returns double precision
+language plpgsql set search_path from current set enable_seqscan = off
+as $$
+declare
+  low timestamptz := case when _sweep then '-infinity' else clock_timestamp() - interval '1 minute' end;
+begin
+  return (
+    select greatest(0, extract(epoch from expires_at - clock_timestamp()) * 1000)
+    from leases
+    where expires_at >= low
+    order by expires_at
+    limit 1);
+end $$;
+
 -- One turn of the relay, one transaction: route a chunk, promote what is due, wake the queues that got something.
 -- turn: false when another relay has it. more: there is more to do at once.
 --
@@ -191,13 +206,13 @@ begin
   end if;
   turn := true;
 
-  -- each of the following is a statement of its own: its snapshot is taken after the turn was locked
-  select * into here from positions where reader = 'router' order by number desc limit 1;
-  select * into b from ticks where number = here.tick;
+  -- each of the following looks with a snapshot of its own, taken after the turn was locked
+  here := position_of('router');
+  b := tick_of(here.tick);
 
   if here.system_identifier is distinct from cluster or pg_snapshot_xmax(b.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) then
     lock table outbox, tally in share mode;
-    select * into a from ticks where number = here.tick - 1;
+    a := tick_of(here.tick - 1);
     routed := route_chunk('restored', coalesce(a.snapshot, b.snapshot), b.snapshot, here.id, b.top_id, here.floor_id, null);
     perform refold_tally();
     here.floor_id := top_id();
@@ -206,7 +221,7 @@ begin
     rebased := true;
     more := true;
   elsif here.id < whole then
-    select * into a from ticks where number = here.tick - 1;
+    a := tick_of(here.tick - 1);
     edge := least(b.top_id, greatest(here.id, here.floor_id) + stretch);
     routed := route_chunk('amid', a.snapshot, b.snapshot, here.id, edge, here.floor_id, _chunk);
     here.id := case
@@ -242,8 +257,7 @@ begin
   next_due_ms := due.next_due_ms;
   more := more or promoted >= _chunk;
   queues := array(select distinct q from unnest(queues || due.queues) q);
-  select greatest(0, extract(epoch from expires_at - clock_timestamp()) * 1000) into next_lease_ms
-  from leases order by expires_at limit 1;
+  next_lease_ms := next_lapse(_sweep);
 
   perform pg_notify(queue_channel(q), '') from unnest(queues) q;
 end $$;

@@ -17,7 +17,7 @@ end $$;
 -- Volatile, so that the second look has a later snapshot than the first: whoever waited here for a partition to be emptied
 -- sees what was copied out of it.
 create or replace function messages_by_id(_ids bigint[]) returns setof outbox
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   part record;
@@ -65,7 +65,7 @@ as $$ select get_byte(uuid_send(_id), 6) >> 4 = 7 $$;
 -- Notes processed ids for a consumer, in the order of the ids: two batches that share ids wait for each other and never
 -- deadlock. Returns those that were there already. A transaction that holds one is waited for, two seconds at most.
 create or replace function note_processed(_consumer text, _ids uuid[]) returns uuid[]
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   fresh uuid[];
@@ -92,7 +92,7 @@ end $$;
 
 -- Takes back the notes of attempts that failed: what failed left no effect.
 create or replace function forget_processed(_consumer text, _ids uuid[]) returns void
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 begin
   delete from inbox where consumer = _consumer and message_id = any (_ids);
@@ -134,7 +134,7 @@ end $$;
 -- Deletes the given rows of ready and notes their ids in the inbox: from here on the deliveries are this transaction's.
 -- A claim does not fail because somebody works on the same message: its rows would pass for the leavings of a crash.
 create or replace function take(_consumer text, _rows tid[]) returns setof claimed
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   taken ready[];

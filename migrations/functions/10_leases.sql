@@ -2,7 +2,7 @@
 -- transaction that grants it, so a process that dies has used it up.
 create or replace function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
 returns table (lease bigint, token uuid, expires_at timestamptz, delivery claimed)
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -36,7 +36,7 @@ end $$;
 -- settled by this call; a lapsed or foreign lease settles nothing. Holding the lease FOR KEY SHARE keeps recovery away
 -- until the caller's transaction ends, and lets renewal and the batch's other handlers pass.
 create or replace function settle_leased(_lease bigint, _token uuid, _consumer text, _outcomes jsonb, _inbox boolean) returns setof bigint
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   held_lease leases;
@@ -62,7 +62,7 @@ begin
   select coalesce(array_agg(position), '{}') into mine from added;
 
   -- what was granted is what counts: the caller says how it ended, not what it was
-  select coalesce(jsonb_agg(d || o), '[]') into facts
+  select coalesce(jsonb_agg(d || o order by (d ->> 'position')::bigint), '[]') into facts
   from jsonb_array_elements(held_lease.deliveries) d
   join (
     select distinct on ((g ->> 'position')::bigint) g as given from jsonb_array_elements(_outcomes) with ordinality o (g, n)
@@ -88,7 +88,7 @@ end $$;
 
 -- Gives deliveries of a lease back unattempted: the attempt it counted is taken off again.
 create or replace function release_leased(_lease bigint, _token uuid, _positions bigint[]) returns setof bigint
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   held_lease leases;
@@ -132,7 +132,7 @@ $$;
 
 -- Takes back what lapsed leases left unsettled. The attempt was counted when it was granted: the last one is a dead letter.
 create or replace function recover_leases(_limit integer, out returned integer, out dead integer)
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   l leases;
@@ -147,7 +147,8 @@ begin
       'reason', 'lease-lapsed',
       'history', coalesce(nullif(d -> 'history', 'null'), '[]') || jsonb_build_object(
         'attempt', (d ->> 'attempts')::integer, 'at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-        'kind', 'lease-lapsed', 'message', 'the lease of ' || l.holder || ' lapsed'))), '[]')
+        'kind', 'lease-lapsed', 'message', 'the lease of ' || l.holder || ' lapsed'))
+      order by (d ->> 'position')::bigint), '[]')
     into facts
     from jsonb_array_elements(l.deliveries) d
     join queues q on q.id = l.queue

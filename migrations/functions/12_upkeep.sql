@@ -83,8 +83,10 @@ as $$
 declare
   p partitions;
   newest timestamptz;
+  seen pg_snapshot[];
   seen_below xid8;
   floor bigint;
+  anything_unread text;
   unread boolean;
   counted jsonb;
 begin
@@ -100,11 +102,13 @@ begin
     return null;
   end if;
 
-  -- all readers have done what the oldest of their ticks sees, and what came with a dump
-  select min(pg_snapshot_xmin(t.snapshot)::text::numeric)::text::xid8, min(r.floor_id) into seen_below, floor
+  -- every reader has done what its tick sees, and what came with a dump
+  select min(pg_snapshot_xmin(t.snapshot)::text::numeric)::text::xid8, min(r.floor_id), array_agg(t.snapshot) into seen_below, floor, seen
   from (select distinct on (reader) reader, tick, id, floor_id from positions order by reader, number desc) r
   join ticks t on t.number = case when r.id = 9223372036854775807 then r.tick else r.tick - 1 end;
-  execute format('select exists (select from %I where xid >= $1 and id > $2)', p.name) into unread using seen_below, floor;
+  anything_unread := format('select exists (
+    select from %I o cross join unnest($1) s (snapshot) where o.xid >= $2 and o.id > $3 and not pg_visible_in_snapshot(o.xid, s.snapshot))', p.name);
+  execute anything_unread into unread using seen, seen_below, floor;
   if unread then
     return null;
   end if;
@@ -121,7 +125,7 @@ begin
   perform set_config('lock_timeout', '40ms', true);
   execute format('lock table %I in access exclusive mode', p.name);
   -- nobody can add to it now; with what was added since the looks above, all of this waits for the next time
-  execute format('select exists (select from %I where xid >= $1 and id > $2)', p.name) into unread using seen_below, floor;
+  execute anything_unread into unread using seen, seen_below, floor;
   if unread then
     raise lock_not_available using message = format('Cannot empty "%s": a message was added to it just now', p.name);
   end if;

@@ -41,8 +41,8 @@ export class AtLeastOnce<Tx> implements Mode {
     const taken = { asked, claimed: rows.length }
     claimed(taken)
     if (!held) return taken
-    const slowestAttemptMs = await this.#workOff(held, rows)
-    this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, slowestAttemptMs })
+    const attemptsMs = await this.#workOff(held, rows)
+    this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, attemptsMs })
     return taken
   }
 
@@ -82,20 +82,20 @@ export class AtLeastOnce<Tx> implements Mode {
     return [held, rows]
   }
 
-  async #workOff(held: Lease, rows: readonly Claimed[]): Promise<number> {
+  async #workOff(held: Lease, rows: readonly Claimed[]): Promise<number[]> {
     const settling = new Settling(this.#seat, this.#leases, held)
     this.#leases.hold(held)
-    let slowestMs = 0
+    const attemptsMs: number[] = []
     try {
       for (const row of rows) {
         if (this.#seat.stopping.aborted || !(await this.#leases.covers(held))) settling.giveBack(row)
-        else slowestMs = Math.max(slowestMs, await this.#judge(held, row, settling))
+        else attemptsMs.push(await this.#judge(held, row, settling))
       }
     } finally {
       await settling.finish()
       this.#leases.letGo(held)
     }
-    return slowestMs
+    return attemptsMs
   }
 
   async #judge(held: Lease, row: Claimed, settling: Settling<Tx>): Promise<number> {

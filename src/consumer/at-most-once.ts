@@ -1,4 +1,4 @@
-import { HandlerTimeout } from '../errors.ts'
+import { HandlerTimeout, Stopped } from '../errors.ts'
 import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
 import { type Query, run } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
@@ -44,8 +44,8 @@ export class AtMostOnce<Tx> implements Mode {
     this.#floors.advance(ended.map(({ judged }) => judged.row))
     const taken = { asked, claimed: ended.length }
     claimed(taken)
-    const slowestAttemptMs = await this.#tellAll(ended)
-    this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, slowestAttemptMs })
+    const attemptsMs = await this.#tellAll(ended)
+    this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, attemptsMs })
     return taken
   }
 
@@ -78,19 +78,27 @@ export class AtMostOnce<Tx> implements Mode {
     return { judged: { row, attempt, verdict: COMPLETED, durationMs: 0 }, prepared }
   }
 
-  async #tellAll(ended: readonly Ended[]): Promise<number> {
-    let slowestMs = 0
-    for (const { judged, prepared } of ended) {
+  async #tellAll(ended: readonly Ended[]): Promise<number[]> {
+    const attemptsMs: number[] = []
+    for (const [at, { judged, prepared }] of ended.entries()) {
       const startedAt = performance.now()
-      if (prepared) await this.#attempt(prepared)
+      const over = prepared !== undefined && (await this.#attempt(prepared)) === 'stopped'
       const durationMs = performance.now() - startedAt
-      slowestMs = Math.max(slowestMs, durationMs)
+      attemptsMs.push(durationMs)
       tell(this.#seat.context.events, this.#seat.queue.name, { ...judged, durationMs })
+      if (over) this.#warnOfUnhandled(ended.length - at - 1)
+      if (over) break
     }
-    return slowestMs
+    return attemptsMs
   }
 
-  async #attempt({ handler, delivery, settle: meaning }: Prepared): Promise<void> {
+  #warnOfUnhandled(count: number): void {
+    if (count === 0) return
+    const message = `${count} deliveries of ${this.#seat.queue.name} had ended at their claim and are not handled: the consumer was stopped`
+    this.#seat.context.events.emit('warning', { code: 'NOT_HANDLED', message })
+  }
+
+  async #attempt({ handler, delivery, settle: meaning }: Prepared): Promise<'ended' | 'stopped'> {
     const { context, queue, timeoutMs, attempts } = this.#seat
     const attempted = { queue: queue.name, messageId: delivery.id, type: delivery.type, attempt: delivery.attempt }
     context.events.emit('attempt-started', attempted)
@@ -104,6 +112,7 @@ export class AtMostOnce<Tx> implements Mode {
     } finally {
       attempts.delete(attempt)
     }
+    return attempt.cutBy instanceof Stopped ? 'stopped' : 'ended'
   }
 
   #warn(outcome: string): void {

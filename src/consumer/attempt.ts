@@ -18,15 +18,15 @@ export class AttemptCut extends Error {
  * The signal fires first; a handler that has not ended within the grace is left behind, and `run` rejects with `AttemptCut`.
  */
 export class Attempt {
-  readonly #timeoutMs: number
   readonly #timedOut: () => Error
+  #timeMs: number
   #controller: AbortController | undefined
   #cutBy: Error | undefined
   #leave: ((cut: AttemptCut) => void) | undefined
   #deadline: NodeJS.Timeout | undefined
 
   constructor(timeoutMs: number, timedOut: () => Error) {
-    this.#timeoutMs = timeoutMs
+    this.#timeMs = timeoutMs
     this.#timedOut = timedOut
   }
 
@@ -53,8 +53,8 @@ export class Attempt {
 
   /** The handler has so many milliseconds from now, whatever it had. */
   extend(ms: number): void {
-    clearTimeout(this.#deadline)
-    if (this.#leave) this.#deadline = setTimeout(() => this.cut(this.#timedOut(), 0), ms)
+    this.#timeMs = ms
+    if (this.#leave) this.#arm()
   }
 
   /** Fires the signal now, and gives the handler so long to end. */
@@ -69,13 +69,18 @@ export class Attempt {
   async #inTime<Result>(result: Promise<Result>): Promise<Result> {
     const cut = Promise.withResolvers<never>()
     this.#leave = cut.reject
-    this.extend(this.#timeoutMs)
+    this.#arm()
     try {
       return await Promise.race([result, cut.promise])
     } finally {
       clearTimeout(this.#deadline)
       this.#leave = undefined
     }
+  }
+
+  #arm(): void {
+    clearTimeout(this.#deadline)
+    this.#deadline = setTimeout(() => this.cut(this.#timedOut(), 0), this.#timeMs)
   }
 }
 

@@ -1,8 +1,9 @@
 /** Past 64 written subtransactions every snapshot on the server pays for them. */
 export const LARGEST_BATCH = 50
 
-const QUICK_MS = 25
-const SLOW_MS = 50
+// What the handlers of a batch may take together: twice as long is too long.
+const BUDGET_MS = 25
+const LARGEST_BUDGET_MS = 200
 
 // A wait for another transaction's lock shows as one attempt that took long among many that did not.
 const LOCK_WAIT_MS = 5
@@ -23,15 +24,19 @@ export interface BatchTaken {
   readonly asked: number
   readonly claimed: number
   readonly elapsedMs: number
-  readonly slowestAttemptMs: number
+  /** How long each attempt of it took. */
+  readonly attemptsMs: readonly number[]
 }
 
 /**
  * How many deliveries share a transaction.
  *
- * `'auto'` doubles while a full batch was quick and waited for nobody, and halves when one was slow. After a conflict every
- * size, a fixed one too, falls to 1 for a while, and for twice as long when the conflicts come back: batches that lock the same
- * rows in different orders would otherwise do nothing but find each other's deadlocks.
+ * `'auto'` doubles while the handlers of a full batch took less than 25 ms and waited for nobody, and halves above 50. On a busy
+ * machine, where a transaction costs more than that by itself, they may take as long as it does: a batch that shrinks there
+ * does less in the same time.
+ *
+ * After a conflict every size, a fixed one too, falls to 1 for a while, and for twice as long when the conflicts come back:
+ * batches that lock the same rows in different orders would otherwise do nothing but find each other's deadlocks.
  */
 export class BatchSize {
   readonly #auto: boolean
@@ -54,10 +59,12 @@ export class BatchSize {
   }
 
   /** A batch was committed. */
-  took({ asked, claimed, elapsedMs, slowestAttemptMs }: BatchTaken): void {
+  took({ asked, claimed, elapsedMs, attemptsMs }: BatchTaken): void {
     if (!this.#auto || asked !== this.#size) return
-    if (elapsedMs > SLOW_MS) this.#become(Math.max(1, Math.floor(this.#size / 2)))
-    else if (claimed === asked && elapsedMs < QUICK_MS && !waited(asked, elapsedMs, slowestAttemptMs)) {
+    const workMs = attemptsMs.reduce((sum, ms) => sum + ms, 0)
+    const budgetMs = Math.min(Math.max(BUDGET_MS, elapsedMs - workMs), LARGEST_BUDGET_MS)
+    if (workMs > 2 * budgetMs) this.#become(Math.max(1, Math.floor(this.#size / 2)))
+    else if (claimed === asked && workMs < budgetMs && !waited(attemptsMs, workMs)) {
       this.#become(Math.min(this.#size * 2, LARGEST_BATCH))
     }
   }
@@ -80,6 +87,7 @@ export class BatchSize {
   }
 }
 
-function waited(asked: number, elapsedMs: number, slowestAttemptMs: number): boolean {
-  return asked > 1 && slowestAttemptMs > LOCK_WAIT_MS && slowestAttemptMs > elapsedMs * LOCK_WAIT_SHARE
+function waited(attemptsMs: readonly number[], workMs: number): boolean {
+  const slowestMs = Math.max(0, ...attemptsMs)
+  return attemptsMs.length > 1 && slowestMs > LOCK_WAIT_MS && slowestMs > workMs * LOCK_WAIT_SHARE
 }

@@ -18,8 +18,8 @@ export class Batch {
     return performance.now() - this.#startedAt
   }
 
-  get slowestAttemptMs(): number {
-    return this.judged.reduce((slowest, { durationMs }) => Math.max(slowest, durationMs), 0)
+  get attemptsMs(): readonly number[] {
+    return this.judged.map(({ durationMs }) => durationMs)
   }
 
   get last(): Claimed | undefined {

@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts'
 import { Loop } from '../machinery/loop.ts'
+import { Throttle } from '../machinery/throttle.ts'
 import { queueChannel } from '../postgres/channels.ts'
 import { readyQueues } from '../postgres/claim.ts'
 import { run } from '../postgres/queryable.ts'
@@ -25,7 +26,9 @@ export class ClaimLoop {
   readonly #options: Required<ClaimLoopOptions>
   readonly #enlisted = new Map<number, Set<() => void>>()
   readonly #subscriptions = new Map<number, () => void>()
+  readonly #throttle = new Throttle()
   #poll: Loop | undefined
+  #unwatch: (() => void) | undefined
 
   constructor(context: Context, options: ClaimLoopOptions = {}) {
     this.#context = context
@@ -63,15 +66,27 @@ export class ClaimLoop {
     this.#enlisted.delete(queue)
     this.#subscriptions.get(queue)?.()
     this.#subscriptions.delete(queue)
-    if (this.#enlisted.size === 0) void this.#poll?.stop()
-    if (this.#enlisted.size === 0) this.#poll = undefined
+    if (this.#enlisted.size === 0) this.#rest()
   }
 
   #run(): void {
-    this.#poll ??= new Loop(() => this.#look(), {
-      onError: (error: unknown) => this.#context.events.emit('error', { where: 'claim loop', error: summarise(error) }),
-    })
-    this.#poll.start()
+    if (this.#poll) return
+    const poll = new Loop(() => this.#look(), { onError: (error) => this.#report(error) })
+    this.#unwatch = this.#context.listener.onChange(() => poll.wake())
+    this.#poll = poll
+    poll.start()
+  }
+
+  #rest(): void {
+    this.#unwatch?.()
+    void this.#poll?.stop()
+    this.#poll = undefined
+  }
+
+  #report(error: unknown): void {
+    const summary = summarise(error)
+    if (this.#throttle.allows(summary.message))
+      this.#context.events.emit('error', { where: 'claim loop', error: summary })
   }
 
   async #look(): Promise<number> {

@@ -17,6 +17,9 @@ import type { Seat } from './seat.ts'
 import type { Taken } from './slots.ts'
 import { type Judged, RETURNED, settledOf, tell, type Verdict, verdictOf, verdictOfFailure } from './verdict.ts'
 
+/** A transaction that stays open so long keeps vacuum from its work, in the whole database. */
+const SLOW_MS = 5_000
+
 /** in_failed_sql_transaction: an earlier error has aborted the transaction. */
 const ABORTED = '25P02'
 
@@ -35,6 +38,7 @@ export class ExactlyOnce<Tx> implements Mode {
   readonly #size: BatchSize
   readonly #own: OwnRows<Tx>
   readonly #rollbacks: Rollbacks<Tx>
+  #warned = false
 
   constructor(seat: Seat<Tx>, { floors, size, own }: { floors: Floors; size: BatchSize; own: OwnRows<Tx> }) {
     this.#seat = seat
@@ -53,8 +57,8 @@ export class ExactlyOnce<Tx> implements Mode {
       claimed({ asked, claimed: rows.length })
     })
     const taken = { asked, claimed: batch.rows.length }
-    const { elapsedMs, slowestAttemptMs } = batch
-    if (batch.committed) this.#size.took({ ...taken, elapsedMs, slowestAttemptMs })
+    const { elapsedMs, attemptsMs } = batch
+    if (batch.committed) this.#size.took({ ...taken, elapsedMs, attemptsMs })
     return taken
   }
 
@@ -103,7 +107,16 @@ export class ExactlyOnce<Tx> implements Mode {
     context.events.emit('attempt-started', { queue: queue.name, messageId, type: prepared.delivery.type, attempt })
     const startedAt = performance.now()
     const verdict = await this.#attempt(batch, row, prepared, ground)
-    return { row, attempt, verdict, durationMs: performance.now() - startedAt }
+    const durationMs = performance.now() - startedAt
+    if (durationMs > SLOW_MS) this.#warnOfSlowness()
+    return { row, attempt, verdict, durationMs }
+  }
+
+  #warnOfSlowness(): void {
+    if (this.#warned) return
+    this.#warned = true
+    const message = `A handler of ${this.#seat.queue.name} took seconds in an open transaction: consume with guarantee "at-least-once" and complete(…)`
+    this.#seat.context.events.emit('warning', { code: 'SLOW_HANDLER', message })
   }
 
   async #attempt(batch: Batch, row: Claimed, prepared: Prepared, ground: Ground<Tx>): Promise<Verdict> {

@@ -15,6 +15,7 @@ import { type Judged, settledOf, tell, type Verdict, verdictOfFailure } from './
 const REPEATS = 5
 const REPEAT_MS = 10
 const STEP_ASIDE_MS = 1_000
+const MOST_REMEMBERED = 10_000
 
 const REWRITE_TRIES = 5
 const REWRITE_PAUSE_MS = 20
@@ -78,6 +79,8 @@ export class Rollbacks<Tx> {
     if (rows.length > 1) this.#size.conflicted()
     const at = current ?? rows[0]!
     const repeats = (this.#repeats.get(at.position) ?? 0) + 1
+    // others may have taken what is remembered here
+    if (this.#repeats.size >= MOST_REMEMBERED) this.#repeats.clear()
     this.#repeats.set(at.position, repeats)
     this.#tellRepeated(at, error)
     await this.#own.giveBack(repeats > REPEATS ? rows.filter((row) => row !== at) : rows)

@@ -1,8 +1,9 @@
 import type { Queryable } from '../postgres/queryable.ts'
 
-const SET = 'savepoint attempt'
-const MOVE = 'release savepoint attempt; savepoint attempt'
-const UNDO = 'rollback to savepoint attempt'
+// A name that no handler gives to a savepoint of its own.
+const SET = 'savepoint posthaste_attempt'
+const MOVE = 'release savepoint posthaste_attempt; savepoint posthaste_attempt'
+const UNDO = 'rollback to savepoint posthaste_attempt'
 
 /**
  * What lies between one attempt of a batch and its neighbours.

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Claimed } from '../postgres/claim.ts'
 import { releaseLeased, settleLeased } from '../postgres/leases.ts'
 import { run } from '../postgres/queryable.ts'
@@ -7,6 +8,8 @@ import { type Judged, settledOf, tell } from './verdict.ts'
 
 /** Outcomes that come faster are written together. */
 const EVERY_MS = 25
+
+const RETRY_MS = 25
 
 /**
  * Writes down what came of a lease's deliveries, beside the handlers: an outcome waits for the next round trip, never longer.
@@ -60,7 +63,15 @@ export class Settling<Tx> {
     })
   }
 
+  // A connection that fails is no reason to attempt anything again, as long as the lease is ours.
   async #settle(judged: readonly Judged[]): Promise<void> {
+    for (let tries = 1; !(await this.#settledOnce(judged, tries)); tries += 1) {
+      if (this.#lease.lost || this.#lease.remainingMs <= 0) return
+      await sleep(Math.min(RETRY_MS * 2 ** tries, this.#lease.remainingMs))
+    }
+  }
+
+  async #settledOnce(judged: readonly Judged[], tries: number): Promise<boolean> {
     const { context, queue } = this.#seat
     const facts = { ...this.#lease.held, consumer: queue.name, outcomes: judged.map(settledOf), inbox: false }
     try {
@@ -68,9 +79,12 @@ export class Settling<Tx> {
       const positions = new Set(settled.map(({ position }) => position))
       for (const each of judged) if (positions.has(each.row.position)) this.#tell(each)
       this.#lease.unsettled -= positions.size
-      if (positions.size === 0) this.#leases.lose(this.#lease)
+      // Of a second try the first may have been committed.
+      if (positions.size === 0 && tries === 1) this.#leases.lose(this.#lease)
+      return true
     } catch (error) {
       report(this.#seat, error)
+      return false
     }
   }
 

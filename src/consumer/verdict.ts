@@ -66,8 +66,8 @@ export interface Judged {
 
 /** What is written down of it. */
 export function settledOf({ row, verdict, attempt }: Judged): Settled {
-  const { position, priority, message, messageId, attempts, crashes, history } = row
-  const facts = { position, priority, message, messageId, attempts, crashes }
+  const { position, priority, message, messageId, attempts, crashes, duplicate, history } = row
+  const facts = { position, priority, message, messageId, attempts, crashes, duplicate }
   switch (verdict.kind) {
     case 'completed':
     case 'expired':

@@ -90,12 +90,21 @@ function temporaryDirectory(): DataDirectory {
   const base = shared(account)
   sweep(base)
   const temporary = mkdtempSync(join(base, PREFIX))
-  writeFileSync(join(temporary, 'owner'), `${process.pid} ${startOf(process.pid)}`)
+  own(temporary, process.pid)
   chmodSync(temporary, 0o711)
   const path = join(temporary, 'data')
   mkdirSync(path, { mode: 0o700 })
   give(path, account)
   return { path, account, temporary }
+}
+
+/** From now on a temporary directory is abandoned when the process `pid` has ended, whatever becomes of us. */
+export function bequeath({ temporary }: DataDirectory, pid: number): void {
+  if (temporary !== undefined) own(temporary, pid)
+}
+
+function own(temporary: string, pid: number): void {
+  writeFileSync(join(temporary, 'owner'), `${pid} ${startOf(pid)}`)
 }
 
 // Root's TMPDIR may be root's alone.

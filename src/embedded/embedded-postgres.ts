@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { identity } from './account.ts'
 import { type Binaries, findBinaries } from './binaries.ts'
 import {
+  bequeath,
   type DataDirectory,
   initialise,
   openDataDirectory,
@@ -77,6 +78,7 @@ export class EmbeddedPostgres {
   #port: number | undefined
   #process: ChildProcess | undefined
   #watchdog: Watchdog | undefined
+  #released = false
 
   /** @internal */
   constructor(directory: DataDirectory, binaries: Binaries, options: EmbeddedPostgresOptions) {
@@ -113,9 +115,23 @@ export class EmbeddedPostgres {
 
   /** Ends the server in order (a fast shutdown: open transactions roll back) and removes a temporary data directory. Twice is once. */
   async stop(): Promise<void> {
+    if (this.#released) return
     await this.#end('SIGINT')
     this.#watchdog?.dismiss()
     removeTemporary(this.#directory)
+  }
+
+  /**
+   * Lets the server go: it outlives this process and ours no longer: `kill -INT <pid>` stops it. `path` holds its files;
+   * temporary ones are removed by the next start after its end.
+   */
+  release(): { readonly pid: number; readonly path: string } {
+    const { pid } = this
+    if (pid !== 0) bequeath(this.#directory, pid)
+    this.#watchdog?.dismiss()
+    this.#process = undefined
+    this.#released = true
+    return { pid, path: this.#directory.temporary ?? this.dataDir }
   }
 
   /**

@@ -1,6 +1,8 @@
 import type { AttemptError } from './error-summary.ts'
 import { type CompleteOutcome, type Outcome, Outcomes, type RetryRequest } from './outcome.ts'
 
+export type { AttemptError }
+
 /** What is known of one attempt: the message, the queue, and what came before. */
 export interface DeliveryFacts<Payload = unknown> {
   /** The message's id, a uuid made by its producer: the same at every attempt, in every queue. The key for idempotent calls. */

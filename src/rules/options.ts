@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { InvalidOption, UnknownOption } from '../errors.ts'
+import { TEN_YEARS_MS } from './validate.ts'
 
 /**
  * Options as they are used, defaults filled in; or an `UnknownOption` with the nearest that exists, or an `InvalidOption` that
@@ -30,8 +31,6 @@ export function wholeNumber(least: number, most: number): z.ZodInt {
 export function passedThrough<Value>(): z.ZodType<Value, Value> {
   return z.custom<Value>(() => true)
 }
-
-const TEN_YEARS_MS = 315_360_000_000
 
 type Issue = z.core.$ZodIssue
 

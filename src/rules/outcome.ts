@@ -1,5 +1,6 @@
 import { ForeignOutcome, InvalidOption, OutcomeNotReturned } from '../errors.ts'
 import { presentable } from './error-summary.ts'
+import { TEN_YEARS_MS } from './validate.ts'
 
 /** What a handler may return instead of nothing. Made by a delivery, never by hand. */
 export type Outcome = RetryOutcome | DeadLetterOutcome | DiscardOutcome
@@ -47,8 +48,6 @@ export interface RetryRequest {
 }
 
 export const COMPLETE: CompleteOutcome = Object.freeze({ kind: 'complete' })
-
-const TEN_YEARS_MS = 315_360_000_000
 
 /** Makes the outcomes of one attempt, and knows whether one was made that never came back. */
 export class Outcomes {

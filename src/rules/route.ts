@@ -62,7 +62,7 @@ function admitsKey({ routingKey }: Binding, kind: ExchangeKind, given: string): 
 
 function admitsHeaders({ match, arguments: wanted }: Binding, headers: Readonly<Record<string, unknown>>): boolean {
   if (wanted === null) return true
-  const isEqual = ([name, value]: [string, HeaderValue]) => Object.hasOwn(headers, name) && headers[name] === value
+  const isEqual = ([name, value]: [string, HeaderValue]) => headers[name] === value
   return match === 'any' ? Object.entries(wanted).some(isEqual) : Object.entries(wanted).every(isEqual)
 }
 

@@ -1,21 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
+import type pg from 'pg'
 import { onTestFinished } from 'vitest'
-import { ClaimLoop } from '../../src/consumer/claim-loop.ts'
-import { Consumer, type ConsumerOptions, type Guarantee } from '../../src/consumer.ts'
-import type { Context } from '../../src/context.ts'
-import type { Database } from '../../src/database.ts'
-import { type PgClient, pgDatabase } from '../../src/databases/pg.ts'
-import { EventBus, type EventName, type Events } from '../../src/events.ts'
-import { Outbox } from '../../src/outbox.ts'
-import { Listener } from '../../src/postgres/listener.ts'
+import { EventBus } from '../../src/events.ts'
+import { Outbox, type Publishable } from '../../src/outbox.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
-import { Relay } from '../../src/relay.ts'
 import type { PublishOptions } from '../../src/rules/message.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from '../../src/rules/retry.ts'
-import type { QueueSettings } from '../../src/rules/topology.ts'
 import { DEFAULT_LIMITS } from '../../src/rules/validate.ts'
 import { until } from '../support/until.ts'
+import { type TestQueue, type WiringOptions, wire } from './wiring.ts'
+
+export { EFFECT, type TestQueue } from './wiring.ts'
 
 export const TYPE = 'order.placed'
 
@@ -24,15 +19,8 @@ export interface QueueOptions {
   readonly maxCrashes?: number
 }
 
-export interface ProcessOptions<Tx> {
-  readonly database?: Database<Tx>
-  readonly max?: number
-  /** False: deliveries are routed by nobody unless another process does. @default true */
-  readonly relay?: boolean
-}
-
 /** A queue of its own, so that the tests of a file do not meet. */
-export async function makeQueue(pool: pg.Pool, options: QueueOptions = {}): Promise<QueueSettings & { number: number }> {
+export async function makeQueue(pool: pg.Pool, options: QueueOptions = {}): Promise<TestQueue> {
   const name = `q_${randomUUID().slice(0, 8)}`
   const retry = { ...DEFAULT_RETRY, minMs: 1, maxMs: 5, jitter: 'none' as const, ...options.retry }
   const { maxCrashes = 3 } = options
@@ -40,69 +28,31 @@ export async function makeQueue(pool: pg.Pool, options: QueueOptions = {}): Prom
     'insert into posthaste.queues (name, max_attempts, max_crashes, retry) values ($1, $2, $3, $4) returning id',
     [name, retry.maxAttempts, maxCrashes, JSON.stringify(retry)],
   )
-  await pool.query('create table if not exists effects (queue text, message_id uuid, n bigint, at timestamptz default clock_timestamp())')
+  await pool.query('create table if not exists effects (queue text, message_id uuid, n bigint)')
   return { name, kind: 'standard', retry, maxCrashes, number: rows[0].id }
 }
 
-/** What one process that consumes is made of; everything is stopped when the test is over. */
-export function processOn<Tx = PgClient>(url: string, options: ProcessOptions<Tx> = {}) {
-  const pool = new pg.Pool({ connectionString: url, max: options.max ?? 15 })
-  pool.on('error', () => {})
-  const database = options.database ?? (pgDatabase(pool) as unknown as Database<Tx>)
-  const events = new EventBus()
-  const story: Told[] = []
-  events.onAny((name, event) => void story.push({ name, event }))
-  const instance = randomUUID()
-  const tables = tablesOf('posthaste')
-  const listener = new Listener({ database, events, instance })
-  const context: Context<Tx> = { database, tables, events, listener, instance }
-  const outbox = new Outbox({ tables, limits: DEFAULT_LIMITS, events })
-  const relay = new Relay(context as Context)
-  const claims = new ClaimLoop(context as Context)
-  const consumers: { stop(options?: { timeoutMs?: number }): Promise<void> }[] = []
-
-  listener.start()
-  const relaying = options.relay === false ? Promise.resolve() : relay.start()
-  const stop = async () => {
-    await Promise.all(consumers.map((consumer) => consumer.stop({ timeoutMs: 0 })))
-    await relaying
-    await relay.stop()
-    await listener.stop()
-    if (!pool.ended) await pool.end()
-  }
-  onTestFinished(stop)
-
-  const consumer = <const G extends Guarantee = 'exactly-once-effects'>(
-    queue: QueueSettings & { number: number },
-    given: ConsumerOptions<G> = {},
-  ) => {
-    const place = { context, claims, outbox, queue, number: async () => queue.number, wakeRelay: () => relay.wake() }
-    const made = new Consumer<Tx, G>(place, given)
-    consumers.push(made)
-    return made
-  }
-  const told = <Name extends EventName>(name: Name): Events[Name][] =>
-    story.filter((one) => one.name === name).map(({ event }) => event as Events[Name])
-  return { pool, database, events, story, told, context, outbox, relay, claims, consumer, stop }
+/** One process that consumes; everything of it is stopped when the test is over. */
+export function processOn<Tx = pg.PoolClient>(url: string, options: WiringOptions<Tx> = {}) {
+  const process = wire<Tx>(url, options)
+  onTestFinished(process.stop)
+  return process
 }
 
-interface Told {
-  readonly name: EventName
-  readonly event: unknown
-}
+export type Publishing = PublishOptions & { type?: string; payload?: unknown; version?: number }
 
 /** Publishes messages `{ n }` to the queue in one transaction; the ids in order. */
 export async function publish(
   pool: pg.Pool,
-  queue: { name: string },
+  queue: TestQueue,
   count: number,
-  options: (n: number) => PublishOptions & { type?: string; payload?: unknown } = () => ({}),
+  options: (n: number) => Publishing = () => ({}),
 ): Promise<string[]> {
   const outbox = new Outbox({ tables: tablesOf('posthaste'), limits: DEFAULT_LIMITS, events: new EventBus() })
   const client = await pool.connect()
   try {
     await client.query('begin')
-    const messages = Array.from({ length: count }, (_, n) => ({
+    const messages: Publishable[] = Array.from({ length: count }, (_, n) => ({
       type: TYPE,
       routingKey: queue.name,
       payload: { n },
@@ -124,7 +74,7 @@ export interface Account {
 }
 
 /** What of a queue is where. */
-export async function accountOf(pool: pg.Pool, queue: { number: number }): Promise<Account> {
+export async function accountOf(pool: pg.Pool, queue: TestQueue): Promise<Account> {
   const { rows } = await pool.query(
     `select (select count(*)::int from posthaste.ready where queue = $1) as ready,
             (select count(*)::int from posthaste.scheduled where queue = $1) as scheduled,
@@ -136,14 +86,14 @@ export async function accountOf(pool: pg.Pool, queue: { number: number }): Promi
 }
 
 /** Resolves when nothing of the queue is waiting any more, dead letters aside, and all that was published was routed. */
-export async function drained(pool: pg.Pool, queue: { number: number; name: string }, ends: number, timeoutMs = 20_000): Promise<void> {
+export async function drained(pool: pg.Pool, queue: TestQueue, ends: number, timeoutMs = 20_000): Promise<void> {
   await until(async () => (await endsOf(pool, queue)) >= ends, { timeoutMs, what: `${ends} ends in ${queue.name}` })
 }
 
 /** How many deliveries of a queue have come to an end, of whatever kind. */
-export async function endsOf(pool: pg.Pool, queue: { name: string }): Promise<number> {
+export async function endsOf(pool: pg.Pool, queue: TestQueue): Promise<number> {
   const { rows } = await pool.query(
-    `select coalesce(sum(n), 0)::int as n from posthaste.tally
+    `select coalesce(sum(n), 0)::int as n from posthaste.counters()
      where scope = 'queue' and name = $1 and counter in ('completed', 'dead', 'expired', 'discarded')`,
     [queue.name],
   )
@@ -151,17 +101,66 @@ export async function endsOf(pool: pg.Pool, queue: { name: string }): Promise<nu
 }
 
 /** How often each message took effect. */
-export async function effectsOf(pool: pg.Pool, queue: { name: string }): Promise<Map<string, number>> {
-  const { rows } = await pool.query(
-    'select message_id, count(*)::int as n from effects where queue = $1 group by 1',
-    [queue.name],
-  )
+export async function effectsOf(pool: pg.Pool, queue: TestQueue): Promise<Map<string, number>> {
+  const { rows } = await pool.query('select message_id, count(*)::int as n from effects where queue = $1 group by 1', [
+    queue.name,
+  ])
   return new Map(rows.map(({ message_id, n }) => [message_id, n]))
 }
 
-/** What most handlers here do. */
-export const EFFECT = 'insert into effects (queue, message_id, n) values ($1, $2, $3)'
-
 export interface Numbered {
   readonly n: number
+}
+
+export interface DeadLetter {
+  readonly message_id: string
+  readonly reason: string
+  readonly attempts: number
+  readonly crashes: number
+  readonly history: readonly { attempt: number; at: string; name: string; message: string; code?: string }[]
+  readonly payload: unknown
+  readonly type: string | null
+}
+
+export async function deadLettersOf(pool: pg.Pool, queue: TestQueue): Promise<DeadLetter[]> {
+  const { rows } = await pool.query(
+    'select message_id, reason, attempts, crashes, history, payload, type from posthaste.dead_letters where queue = $1 order by id',
+    [queue.number],
+  )
+  return rows
+}
+
+/** The processed ids of the queue's consumer. */
+export async function inboxOf(pool: pg.Pool, queue: TestQueue): Promise<Set<string>> {
+  const { rows } = await pool.query(
+    `select message_id from posthaste.inbox where consumer = $1
+     union all select message_id from posthaste.inbox_other where consumer = $1`,
+    [queue.name],
+  )
+  return new Set(rows.map(({ message_id }) => message_id))
+}
+
+/** Publishes, routes and waits until all is ready: for tests that look at what a claim does. */
+export async function publishReady(
+  pool: pg.Pool,
+  queue: TestQueue,
+  count: number,
+  options?: (n: number) => Publishing,
+): Promise<string[]> {
+  const ids = await publish(pool, queue, count, options)
+  await until(async () => {
+    await pool.query('select posthaste.relay_cycle(5000, false)')
+    const { rows } = await pool.query(
+      'select count(*)::int as n from posthaste.ready where queue = $1 and message_id = any ($2)',
+      [queue.number, ids],
+    )
+    return rows[0].n === ids.length
+  })
+  return ids
+}
+
+/** A promise to be settled from outside. */
+export function gate() {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return { opened: promise, open: () => resolve() }
 }

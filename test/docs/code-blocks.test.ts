@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { defineTopology, pgDatabase, Posthaste } from '../../src/index.ts'
+import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
 import { createDatabase } from '../support/database.ts'
 import { ROOT } from '../support/process.ts'
 
@@ -17,7 +17,12 @@ describe('what the documentation shows runs', () => {
     const example = readFileSync(join(ROOT, 'examples/01-publish-in-a-transaction.ts'), 'utf8')
     const [program] = example.split('\n// Output:')
     const shown = BLOCKS.find(({ page, language }) => page === 'README.md' && language === 'ts')!.text
-    expect(shown.trim()).toBe(program!.replace(/^\/\/.*\n/, '').replace('../src/index.ts', 'posthaste').trim())
+    expect(shown.trim()).toBe(
+      program!
+        .replace(/^\/\/.*\n/, '')
+        .replace('../src/index.ts', 'posthaste')
+        .trim(),
+    )
   })
 
   it.each(BLOCKS.filter(({ language }) => language === 'ts'))('$page, line $line', async ({ page, line, text }) => {
@@ -33,7 +38,8 @@ describe('what the documentation shows runs', () => {
   it.each(BLOCKS.filter(({ language }) => language === 'sql'))('$page, line $line (SQL)', async ({ text }) => {
     await using database = await createDatabase()
     await new Posthaste({ database: pgDatabase(database.pool), topology: SHOWN }).declare()
-    for (const statement of text.split(/;\s*$/m).filter((part) => part.trim() !== '')) await database.pool.query(statement)
+    for (const statement of text.split(/;\s*$/m).filter((part) => part.trim() !== ''))
+      await database.pool.query(statement)
   })
 })
 

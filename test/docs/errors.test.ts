@@ -8,7 +8,9 @@ const page = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8')
 const told = [...page.matchAll(/^## ([A-Z_]{4,})$/gm)].map(([, code]) => code!).sort()
 
 it('docs/errors.md tells of every code there is, and of no other', () => {
-  const codes = sources.flatMap((text) => [...text.matchAll(/readonly code(?:: [^=]+)? = '([A-Z_]+)'/g)].map(([, code]) => code!))
+  const codes = sources.flatMap((text) =>
+    [...text.matchAll(/readonly code(?:: [^=]+)? = '([A-Z_]+)'/g)].map(([, code]) => code!),
+  )
   expect(told).toEqual([...new Set(codes)].sort())
 })
 

@@ -111,6 +111,24 @@ describe('an embedded server', () => {
     })
   })
 
+  test('that was released outlives its process and is not swept away by the next, until it is stopped', async () => {
+    const child = spawnScript(`
+      import { startEmbeddedPostgres } from './src/embedded/index.ts'
+      const server = await startEmbeddedPostgres({ settings: { fsync: 'off' } })
+      const { url } = server
+      console.log(JSON.stringify({ url, ...server.release() }))
+      await server.stop()
+    `)
+    const { url, pid, path } = JSON.parse(await firstLine(child))
+    await within(20_000, () => child.exitCode === 0)
+    await (await startEmbeddedPostgres(FAST)).stop()
+    expect((await run(url, 'select 1 as one')).rows).toEqual([{ one: 1 }])
+    process.kill(pid, 'SIGINT')
+    await within(20_000, () => !lives(pid))
+    await (await startEmbeddedPostgres(FAST)).stop()
+    expect(existsSync(path)).toBe(false)
+  })
+
   test('names the port that another program holds', async () => {
     const tenant = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => tenant.once('listening', resolve))

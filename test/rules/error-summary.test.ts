@@ -120,6 +120,18 @@ describe('a summary', () => {
     )
   })
 
+  test('shows no piece of a number that its own cut left', () => {
+    const long = `${'x 4111111111111111'.repeat(222)}xxx${CARD}`
+    expect(summarise(new Error(long.slice(0, 3_990) + CARD + CARD)).message).not.toMatch(/\d/)
+    const shrinking = `${'4'.repeat(3_990)}x${CARD}`
+    expect(summarise(new Error(shrinking)).message).toBe('[digits]x')
+  })
+
+  test('cuts no character in two, and mends those that were', () => {
+    expect(summarise(new Error(`x${'🧾'.repeat(400)}`)).message.isWellFormed()).toBe(true)
+    expect(summarise(new Error('a\ud83d')).message).toBe('a\ufffd')
+  })
+
   test('leaves short numbers and times readable', () => {
     const text = 'order 12345 of 2026-11-22 08:16:12 at 10.0.0.1:5432'
     expect(summarise(new Error(text)).message).toBe(text)

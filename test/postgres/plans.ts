@@ -1,0 +1,157 @@
+import type pg from 'pg'
+import { expect } from 'vitest'
+import { chargeCrashes, claimAgain, readyQueues, suspects } from '../../src/postgres/claim.ts'
+import { recoverLeases } from '../../src/postgres/relay.ts'
+import { restore } from '../../src/postgres/restore.ts'
+import { type Bench, claimOn, GROUND, run, settleOn, t, transaction } from './bench.ts'
+
+/** Runs the work on a connection that tells the plan of every statement, those inside functions too; answers the plans. */
+export async function plansOf(client: pg.Client, work: () => Promise<unknown>): Promise<string[]> {
+  const plans: string[] = []
+  const hear = ({ message = '' }: { message?: string | undefined }) => {
+    if (message.includes('plan:')) plans.push(message)
+  }
+  await client.query(`
+    load 'auto_explain';
+    set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set client_min_messages = log`)
+  client.on('notice', hear)
+  try {
+    await work()
+  } finally {
+    client.off('notice', hear)
+    await client.query(`set auto_explain.log_min_duration = -1; set client_min_messages = notice`)
+  }
+  return plans
+}
+
+/** The scans of plans, as "Index Scan using ready_pkey on ready". */
+export function scansOf(plans: readonly string[]): string[] {
+  return plans
+    .flatMap((plan) => plan.split('\n'))
+    .map((line) => line.trim().replace(/^-> +/, '').replace(/ +\(cost.*$/, ''))
+    .filter((line) => / Scan (Backward )?(using|on) /.test(line) && !/^(CTE|Function|Subquery|Values) Scan/.test(line))
+}
+
+/** The relations that the transaction of a connection has locked. */
+export async function lockedBy(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query(`
+    select relation::regclass::text as name from pg_locks
+    where pid = pg_backend_pid() and locktype = 'relation' and relation > 16384 order by 1`)
+  return rows.map((row) => row.name.replaceAll('posthaste.', ''))
+}
+
+/** Tables that nobody vacuums or analyses but the test. */
+export async function leaveAlone(b: Bench): Promise<void> {
+  await b.pool.query(`
+    do $$
+    declare name text;
+    begin
+      for name in select c.oid::regclass from pg_class c where c.relnamespace = 'posthaste'::regnamespace and c.relkind = 'r' loop
+        execute format('alter table %s set (autovacuum_enabled = off)', name);
+      end loop;
+    end $$`)
+}
+
+/** Thirty-one partitions. */
+export async function manyPartitions(b: Bench): Promise<void> {
+  for (let n = 0; n < 28; n += 1) {
+    await b.pool.query(`select setval('posthaste.outbox_id', (select max(from_id) - 100 from posthaste.partitions))`)
+    await b.pool.query('select posthaste.make_partitions(0)')
+  }
+}
+
+/** A history of so many messages, all routed, and deliveries that wait. */
+export async function history(b: Bench, n: number): Promise<void> {
+  await b.pool.query(
+    `with top as (select max(from_id) - 1000 as id from posthaste.partitions)
+     insert into posthaste.outbox (id, message_id, exchange, routing_key, type, payload)
+     select 1 + (n * (select id from top) / $1), gen_random_uuid(), '', $2, 't', '{}' from generate_series(0, $1 - 1) n`,
+    [n, b.queue],
+  )
+  await b.pool.query(`select setval('posthaste.outbox_id', (select max(id) from posthaste.outbox))`)
+  await b.pool.query(`
+    with top as (
+      insert into posthaste.ticks (number, snapshot, top_id)
+      select max(number) + 1, pg_current_snapshot(), (select max(id) from posthaste.outbox) from posthaste.ticks returning number
+    )
+    insert into posthaste.positions (reader, tick, id, system_identifier)
+    select 'router', number, 9223372036854775807, (select system_identifier from pg_control_system()) from top`)
+  await b.pool.query(
+    `insert into posthaste.ready (queue, priority, message, message_id) select $1, 9, id, message_id from posthaste.outbox order by id`,
+    [b.number],
+  )
+  await b.pool.query(
+    `insert into posthaste.scheduled (due_at, queue, priority, message, message_id)
+     select clock_timestamp() + n * interval '1 s', $2, 9, 1, gen_random_uuid() from generate_series(1, $1) n`,
+    [n / 10, b.number],
+  )
+  await b.pool.query(
+    `insert into posthaste.inbox (message_id, consumer) select posthaste.uuid_v7(), 'history' from generate_series(1, $1) n`,
+    [n / 10],
+  )
+  await b.pool.query(
+    `insert into posthaste.tally (scope, name, counter, n) select 'queue', $2, 'completed', 0 from generate_series(1, $1) n`,
+    [n / 10, b.queue],
+  )
+  await b.pool.query('select posthaste.fold_tally()')
+}
+
+export async function analysed(b: Bench): Promise<void> {
+  await b.pool.query('vacuum analyze')
+}
+
+/** Messages that wait to be routed. */
+export async function backlog(b: Bench, n: number): Promise<void> {
+  for (let left = n; left > 0; left -= 5_000) {
+    await b.pool.query(
+      `insert into posthaste.outbox (message_id, exchange, routing_key, type, payload)
+       select gen_random_uuid(), '', $2, 't', '{}' from generate_series(1, $1) n`,
+      [Math.min(left, 5_000), b.queue],
+    )
+  }
+}
+
+const LARGE = /(Seq Scan on|Sort) (outbox_p|ready|scheduled|tally|ticks|positions|leases|settled|inbox_d)/
+
+/** Each hot statement, more often than a generic plan takes to be considered. */
+export async function checkPlans(b: Bench): Promise<void> {
+  const client = await b.connect()
+  const planned = async (work: () => Promise<unknown>) => {
+    const scans = scansOf(await plansOf(client, () => often(work)))
+    expect(scans.length).toBeGreaterThan(0)
+    expect(scans.filter((scan) => LARGE.test(scan))).toEqual([])
+    return scans
+  }
+
+  const between = await planned(async () => {
+    await b.publishMany(b.pool, 3)
+    await b.cycle({ on: client, chunk: 2 })
+  })
+  const outbox = (scan: string) => / on outbox_p| using outbox_p/.test(scan)
+  const byId = /^Index Scan using outbox_p\d+_pkey|^Index Only Scan Backward using outbox_p\d+_pkey/
+  const byXid = /^Bitmap (Index Scan on outbox_p\d+_xid_id_idx|Heap Scan on outbox_p)|^Index (Only )?Scan using outbox_p\d+_xid_id_idx/
+  expect(between.filter((scan) => outbox(scan) && !byId.test(scan) && !byXid.test(scan))).toEqual([])
+  await b.drain()
+
+  const claims = await planned(() => transaction(client, async () => settleOn(client, b.number, await claimOn(client, b.number, 2), { kind: 'retry', delayMs: 0 })))
+  const ready = /^(Index Scan using ready_pkey|Tid Scan) on ready/
+  expect(claims.filter((scan) => / on ready/.test(scan) && !ready.test(scan))).toEqual([])
+  expect(new Set(claims.filter(outbox).map((scan) => scan.replace(/.* on (outbox_p\d+).*/, '$1'))).size).toBeLessThanOrEqual(2)
+
+  const alone = await planned(() => client.query('select * from posthaste.claim_alone($1, $2)', [b.number, b.queue]))
+  expect(alone).toContain('Index Scan using ready_charged on ready r')
+
+  const again = { queue: b.number, consumer: b.queue, rows: [{ priority: 9, position: '1' }] }
+  await planned(() => run(client, claimAgain(t, again)))
+  await planned(() => run(client, chargeCrashes(t, { ...again, maxCrashes: 3 })))
+  await planned(() => run(client, restore(t, again)))
+  await planned(() => run(client, suspects(t, { ...again, limit: 5, below: GROUND })))
+  await planned(() => client.query(`select * from posthaste.receive($1, 2)`, [b.queue]))
+  await planned(() => client.query('select * from posthaste.backlog($1)', [b.queue]))
+  await planned(() => run(client, readyQueues(t, { queues: [b.number] })))
+  await planned(() => run(client, recoverLeases(t, { limit: 10 })))
+}
+
+async function often(work: () => Promise<unknown>): Promise<void> {
+  for (let n = 0; n < 8; n += 1) await work()
+}
