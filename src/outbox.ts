@@ -51,7 +51,8 @@ export class Outbox {
   }
 
   async #encoded(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<string[]> {
-    if (isList(given) && options?.id !== undefined) throw new InvalidOption('id', 'it would be the id of every message of the list')
+    if (isList(given) && options?.id !== undefined)
+      throw new InvalidOption('id', 'it would be the id of every message of the list')
     const messages = listOf(given).map((one) => prepare(one, options))
     for (const { contract, payload } of messages) await contract?.parse(payload)
     return batches(messages.map((message) => encode(message, this.#limits))).map(({ json }) => json)

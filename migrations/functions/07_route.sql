@@ -45,10 +45,12 @@ begin
     select * from unrouted(_state, _a, _b, _after, _top, _floor, _limit)
   ),
   kinds as materialized (
-    select distinct exchange, routing_key, type from batch
+    select exchange, routing_key, type, count(*) as n, bool_or(deliver_at is null or deliver_at <= at) as now
+    from batch
+    group by exchange, routing_key, type
   ),
   routes as materialized (
-    select k.exchange, k.routing_key, k.type, x.queue
+    select k.exchange, k.routing_key, k.type, k.n, k.now, x.queue
     from kinds k
     cross join lateral (
       select b.queue
@@ -70,12 +72,8 @@ begin
       where k.exchange = '' and q.name = k.routing_key and q.kind = 'standard'
     ) x
   ),
-  targets as materialized (
-    select b.id, b.message_id, b.priority, b.deliver_at, r.queue
-    from batch b
-    join routes r using (exchange, routing_key, type)
-    union all
-    select b.id, b.message_id, b.priority, b.deliver_at, h.queue
+  by_headers as materialized (
+    select b.id, b.exchange, b.message_id, b.priority, b.deliver_at, h.queue
     from batch b
     cross join lateral (
       select distinct g.queue
@@ -88,6 +86,13 @@ begin
     ) h
     where b.exchange in (select e.name from exchanges e where e.kind = 'headers')
   ),
+  targets as materialized (
+    select b.id, b.message_id, b.priority, b.deliver_at, r.queue
+    from batch b
+    join routes r using (exchange, routing_key, type)
+    union all
+    select id, message_id, priority, deliver_at, queue from by_headers
+  ),
   put_ready as (
     insert into ready (queue, priority, message, message_id)
     select queue, 9 - priority, id, message_id
@@ -98,18 +103,38 @@ begin
     select deliver_at, queue, 9 - priority, id, message_id
     from (select * from targets where deliver_at > at order by id) t
   ),
+  queued as materialized (
+    select queue, sum(n) as n, bool_or(now) as now
+    from (
+      select queue, n, now from routes
+      union all
+      select queue, 1, deliver_at is null or deliver_at <= at from by_headers
+    ) t
+    group by queue
+  ),
+  matched as (
+    select exchange, sum(n) as n
+    from (
+      select distinct exchange, routing_key, type, n from routes
+      union all
+      select exchange, null, null, count(distinct id) from by_headers group by exchange
+    ) t
+    group by exchange
+  ),
   counts as (
     insert into tally (scope, name, counter, n)
-    select 'queue', q.name, 'routed', c.n
-    from (select queue, count(*) as n from targets group by queue) c
-    join queues q on q.id = c.queue
+    select 'queue', q.name, 'routed', queued.n
+    from queued
+    join queues q on q.id = queued.queue
     union all
-    select 'exchange', exchange, case when matched then 'routed' else 'unmatched' end, count(*)
-    from (select b.exchange, b.id in (select t.id from targets t) as matched from batch b) m
-    group by exchange, matched
+    select 'exchange', k.exchange, c.counter, c.n
+    from (select exchange, sum(n) as n from kinds group by exchange) k
+    left join matched m using (exchange)
+    cross join lateral (values ('routed', m.n), ('unmatched', k.n - coalesce(m.n, 0))) c (counter, n)
+    where c.n > 0
   )
-  select (select count(*) from batch), (select count(*) from targets), (select max(id) from batch),
-         array(select distinct queue from targets where deliver_at is null or deliver_at <= at)
+  select (select coalesce(sum(n), 0) from kinds), (select coalesce(sum(n), 0) from queued), (select max(id) from batch),
+         array(select queue from queued where now)
   into messages, deliveries, last_id, queues;
 end $$;
 

@@ -45,15 +45,19 @@ end $$;
 create or replace function with_messages(_taken ready[], _known uuid[]) returns setof claimed
 language plpgsql set search_path from current
 as $$
+declare
+  ids bigint[] := array(select distinct t.message from unnest(_taken) t);
+  twins boolean := (select count(distinct t.message_id) from unnest(_taken) t) < cardinality(_taken);
 begin
   return query
   select t.priority, t.position, t.message, t.message_id, t.attempts, t.crashes, t.history,
-         t.message_id = any (_known) or row_number() over (partition by t.message_id order by t.priority, t.position) > 1,
+         t.message_id = any (_known) or (select twins) and exists (
+           select from unnest(_taken) e where e.message_id = t.message_id and (e.priority, e.position) < (t.priority, t.position)),
          m.id is null, coalesce(m.expires_at <= clock_timestamp(), false),
          m.exchange, m.routing_key, m.type, m.version, m.key, m.correlation_id, m.causation_id,
          m.headers::text, m.payload::text, m.body, m.content_type, m.published_at
   from unnest(_taken) t
-  left join messages_by_id(array(select distinct u.message from unnest(_taken) u)) m on m.id = t.message
+  left join messages_by_id(ids) m on m.id = t.message
   order by t.priority, t.position;
 end $$;
 
@@ -78,6 +82,9 @@ begin
     returning message_id
   )
   select coalesce(array_agg(message_id), '{}') into fresh from noted;
+  if cardinality(fresh) = cardinality(_ids) then
+    return '{}';
+  end if;
   if exists (select from unnest(_ids) id where not is_v7(id)) then
     with noted as (
       insert into inbox_other (message_id, consumer)
@@ -141,7 +148,7 @@ declare
   known uuid[];
 begin
   with gone as (
-    delete from ready where ctid = any (_rows) returning ready as row
+    delete from ready where ctid = any ((select _rows)::tid[]) returning ready as row
   )
   select array_agg(gone.row) into taken from gone;
   if taken is null then

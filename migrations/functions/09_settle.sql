@@ -66,7 +66,10 @@ create or replace function settle(_queue integer, _consumer text, _completed int
 language plpgsql set search_path from current
 as $$
 begin
-  perform count_queue(_queue, 'completed', _completed);
+  if _completed > 0 then
+    insert into tally (scope, name, counter, n)
+    select 'queue', name, 'completed', _completed from queues where id = _queue;
+  end if;
   if _outcomes is not null then
     perform forget_processed(_consumer, array(
       select x.message_id from jsonb_to_recordset(_outcomes) x (kind text, message_id uuid, duplicate boolean)

@@ -241,7 +241,7 @@ class Checkout<Client extends PgClient> implements Queryable {
     this.released = true
     if (!this.idle) this.break(new ConnectionLost('transaction', 'it was still open'))
     this.client.release(this.#broken)
-    partsOf(this.client).off('error', this.break)
+    if (!this.#broken) partsOf(this.client).off('error', this.break) // one that is thrown away may still complain
   }
 
   get #status() {

@@ -50,12 +50,12 @@ const FINDINGS = `
 with
   services as (select unnest(array['billing', 'inventory', 'notifications']) as service),
 
+  lines as (select order_id, sum(cents) as cents from shop.order_lines group by order_id),
+  reserved as (select distinct order_id from shop.effects where service = 'inventory' and outcome = 'reserved'),
   stock as (
     select k.article, k.stocked, k.remaining, coalesce(sum(l.quantity), 0) as sold
     from shop.stock k
-    left join shop.order_lines l
-      on l.article = k.article
-      and exists (select from shop.effects e where e.order_id = l.order_id and e.service = 'inventory' and e.outcome = 'reserved')
+    left join (shop.order_lines l join reserved using (order_id)) on l.article = k.article
     group by k.article, k.stocked, k.remaining
   ),
 
@@ -70,8 +70,8 @@ with
     where not exists (select from shop.ledger l where l.order_id = o.id and l.cents = o.total_cents)
       and exists (select from shop.effects e where e.order_id = o.id and e.service = 'billing')
     union all
-    select count(*) from shop.orders o
-    where o.total_cents is distinct from (select sum(cents) from shop.order_lines l where l.order_id = o.id)
+    select count(*) from shop.orders o left join lines l on l.order_id = o.id
+    where o.total_cents is distinct from l.cents
     union all
     select coalesce(sum(greatest(sold - (stocked - remaining), 0)), 0) from stock
   ),

@@ -81,6 +81,8 @@ async function hosted(settings: Settings, view: View, signal: AbortSignal): Prom
   const intents = join(directory, 'intents.ndjson')
   const cache = join(directory, 'cache')
   const warm = warmUp(cache)
+  const remove = () => rmSync(directory, { recursive: true, force: true })
+  process.once('exit', remove)
   let site: Site | undefined
   let keep = false
   try {
@@ -96,7 +98,8 @@ async function hosted(settings: Settings, view: View, signal: AbortSignal): Prom
   } finally {
     await warm
     if (!keep) await site?.close()
-    if (!keep) rmSync(directory, { recursive: true, force: true })
+    if (!keep) remove()
+    process.off('exit', remove)
   }
 }
 

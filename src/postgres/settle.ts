@@ -32,18 +32,20 @@ export function settle(
 
 export function outcomesJson(outcomes: readonly Settled[]): string {
   return JSON.stringify(
-    outcomes.map(({ kind, priority, position, message, messageId, attempts, crashes, duplicate, delayMs, reason, history }) => ({
-      kind,
-      priority,
-      position,
-      message,
-      message_id: messageId,
-      attempts,
-      crashes,
-      duplicate,
-      delay_ms: delayMs,
-      reason,
-      history,
-    })),
+    outcomes.map(
+      ({ kind, priority, position, message, messageId, attempts, crashes, duplicate, delayMs, reason, history }) => ({
+        kind,
+        priority,
+        position,
+        message,
+        message_id: messageId,
+        attempts,
+        crashes,
+        duplicate,
+        delay_ms: delayMs,
+        reason,
+        history,
+      }),
+    ),
   )
 }

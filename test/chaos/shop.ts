@@ -20,8 +20,8 @@ export const topology = defineTopology({
 })
 
 export const TABLES = `
-  create table orders (id int);
-  create table effects (service text, id int, at timestamptz default clock_timestamp())`
+  create table orders (id bigint);
+  create table effects (service text, id bigint, at timestamptz default clock_timestamp())`
 
 export interface ShopOptions {
   readonly logger?: Logger
@@ -33,6 +33,7 @@ export interface ShopOptions {
 export function shopOn(url: string, { logger, max = 20 }: ShopOptions = {}) {
   const pool = new pg.Pool({ connectionString: url, max })
   pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
   const database: Database<pg.PoolClient> = pgDatabase(pool)
   const posthaste = new Posthaste({ database, topology, ...(logger ? { logger } : {}) })
   return {
@@ -61,10 +62,6 @@ export function serve({ posthaste }: Shop, work: (order: number) => Promise<void
 export async function place({ pool, posthaste }: Shop, order: number, { rollback = false } = {}): Promise<void> {
   const client = await pool.connect()
   let broken = false
-  const lost = () => {
-    broken = true
-  }
-  client.on('error', lost)
   try {
     await client.query('begin')
     await client.query('insert into orders values ($1)', [order])
@@ -74,7 +71,6 @@ export async function place({ pool, posthaste }: Shop, order: number, { rollback
     broken = true
     throw error
   } finally {
-    if (!broken) client.off('error', lost) // one that is being thrown away may still complain
     client.release(broken)
   }
 }

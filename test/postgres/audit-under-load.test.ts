@@ -42,7 +42,9 @@ test('the difference is 0 while partitions are passed, emptied and dropped too',
   const { wrong, looks } = await auditDuring(b, 'begin', work)
   expect(wrong).toEqual([])
   expect(looks).toBeGreaterThan(20)
-  const { rows } = await b.pool.query(`select coalesce(sum(n), 0)::int as emptied from posthaste.counters() where counter = 'emptied'`)
+  const { rows } = await b.pool.query(
+    `select coalesce(sum(n), 0)::int as emptied from posthaste.counters() where counter = 'emptied'`,
+  )
   expect(rows[0].emptied).toBeGreaterThan(0)
   await settleDown(b)
   const dead = await b.pool.query(`select from posthaste.dead_letters where reason = 'LOG_MISSING' or type is null`)

@@ -92,13 +92,16 @@ export async function bench({ alone = false } = {}): Promise<Bench> {
     }
   }
   const ids = async (table = 'ready') => {
-    const { rows } = await pool.query(`select message_id from posthaste.${table} where queue = $1 order by position`, [number])
+    const { rows } = await pool.query(`select message_id from posthaste.${table} where queue = $1 order by position`, [
+      number,
+    ])
     return rows.map((row) => row.message_id)
   }
   const audit = async (on: Connection = pool) => {
-    const { rows } = await on.query(`select * from posthaste.audit() where difference <> 0 and (scope = 'exchange' or $1 in ('', name))`, [
-      alone ? '' : queue,
-    ])
+    const { rows } = await on.query(
+      `select * from posthaste.audit() where difference <> 0 and (scope = 'exchange' or $1 in ('', name))`,
+      [alone ? '' : queue],
+    )
     expect(rows).toEqual([])
   }
   return { url, pool, queue, number, connect, publish, publishMany, cycle, drain, ids, audit }

@@ -38,11 +38,15 @@ function actorsOf(b: Bench): Actor[] {
 
   const publish: Actor = async (client, random) => {
     await client.query('begin')
-    await b.publishMany(client, 1 + Math.floor(random() * 5), { routing_key: random() < 0.2 ? 'nowhere' : b.queue, priority: Math.floor(random() * 10) })
+    await b.publishMany(client, 1 + Math.floor(random() * 5), {
+      routing_key: random() < 0.2 ? 'nowhere' : b.queue,
+      priority: Math.floor(random() * 10),
+    })
     if (random() < 0.3) await b.publishMany(client, 2, { delay_ms: Math.floor(random() * 50) })
     await client.query(random() < 0.1 ? 'rollback' : 'commit')
   }
-  const relay: Actor = (client, random) => b.cycle({ on: client, chunk: 1 + Math.floor(random() * 50), sweep: random() < 0.2 })
+  const relay: Actor = (client, random) =>
+    b.cycle({ on: client, chunk: 1 + Math.floor(random() * 50), sweep: random() < 0.2 })
   const consume: Actor = async (client, random) => {
     await client.query('begin')
     const rows = await claimOn(client, b.number, 1 + Math.floor(random() * 10))
@@ -51,14 +55,21 @@ function actorsOf(b: Bench): Actor[] {
     await client.query(random() < 0.1 ? 'rollback' : 'commit')
   }
   const work: Actor = async (client, random) => {
-    const of = { ...facts, limit: 1 + Math.floor(random() * 8), leaseMs: 5 + random() * 60, floors: GROUND, holder: 'bustle' }
+    const of = {
+      ...facts,
+      limit: 1 + Math.floor(random() * 8),
+      leaseMs: 5 + random() * 60,
+      floors: GROUND,
+      holder: 'bustle',
+    }
     const rows = await run(client, lease(t, of))
     if (rows.length === 0) return
     const outcomes = rows
       .filter(() => random() < 0.6)
       .map(({ delivery }) => settledAs(delivery, { kind: pick(random, KINDS), reason: 'because', ...again }))
     await run(client, settleLeased(t, { ...rows[0]!, consumer: b.queue, outcomes, inbox: true }))
-    if (random() < 0.3) await run(client, releaseLeased(t, { ...rows[0]!, positions: rows.map(({ delivery }) => delivery.position) }))
+    if (random() < 0.3)
+      await run(client, releaseLeased(t, { ...rows[0]!, positions: rows.map(({ delivery }) => delivery.position) }))
   }
   const speakSql: Actor = async (client, random) => {
     const { rows } = await client.query(`select * from posthaste.receive($1, 3, '1 second')`, [b.queue])
@@ -74,7 +85,10 @@ function actorsOf(b: Bench): Actor[] {
     await run(client, chargeCrashes(t, { queue: b.number, rows, maxCrashes: 1 }))
   }
   const operate: Actor = async (client, random) => {
-    const { rows } = await client.query('select id from posthaste.dead_letters where queue = $1 order by random() limit 5', [b.number])
+    const { rows } = await client.query(
+      'select id from posthaste.dead_letters where queue = $1 order by random() limit 5',
+      [b.number],
+    )
     const ids = rows.map((row) => row.id)
     if (random() < 0.5) await run(client, purgeDeadLetters(t, { ids, queue: b.number }))
     else await run(client, redrive(t, { ids, queue: b.number, by: 'bustle' }))
@@ -89,7 +103,10 @@ function actorsOf(b: Bench): Actor[] {
 function keeperOf(b: Bench): Actor {
   return async (client) => {
     await client.query(`select setval('posthaste.outbox_id', nextval('posthaste.outbox_id') + 150000)`)
-    for (const step of ['make_partitions(0)', 'empty_partition(0)', 'trim_held()', 'drop_shells()']) await upkeep(b, step, client)
-    await client.query(`update posthaste.partitions set emptied_at = emptied_at - interval '2 minutes' where emptied_at is not null`)
+    for (const step of ['make_partitions(0)', 'empty_partition(0)', 'trim_held()', 'drop_shells()'])
+      await upkeep(b, step, client)
+    await client.query(
+      `update posthaste.partitions set emptied_at = emptied_at - interval '2 minutes' where emptied_at is not null`,
+    )
   }
 }

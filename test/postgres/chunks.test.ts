@@ -24,32 +24,35 @@ test('a set larger than a chunk is routed in the order of its ids, whatever the 
   await b.audit()
 })
 
-test.each([1, 2, 3, 4, 5, 6, 7])('transactions that end in any order are routed once, in chunks of %i', async (chunk) => {
-  const b = await bench()
-  const random = seeded(chunk)
-  const writers = await Promise.all(Array.from({ length: 6 }, () => b.connect()))
-  const open = new Map(writers.map((writer) => [writer, [] as string[]]))
-  const committed: string[] = []
-  await Promise.all(writers.map((writer) => writer.query('begin')))
-  for (let step = 0; step < 120; step += 1) {
-    const writer = writers[Math.floor(random() * writers.length)]!
-    const ids = open.get(writer)!
-    const dice = random()
-    if (dice < 0.5) ids.push(...(await b.publishMany(writer, 1 + Math.floor(random() * 2 * chunk))))
-    else if (dice < 0.75) {
-      const kept = random() < 0.8
-      await writer.query(kept ? 'commit' : 'rollback')
-      await writer.query('begin')
-      if (kept) committed.push(...ids)
-      ids.length = 0
-    } else await b.cycle({ chunk })
-  }
-  await Promise.all(writers.map((writer) => writer.query('commit')))
-  for (const ids of open.values()) committed.push(...ids)
-  await b.drain(chunk)
-  expect((await b.ids()).toSorted()).toEqual(committed.toSorted())
-  await b.audit()
-})
+test.each([1, 2, 3, 4, 5, 6, 7])(
+  'transactions that end in any order are routed once, in chunks of %i',
+  async (chunk) => {
+    const b = await bench()
+    const random = seeded(chunk)
+    const writers = await Promise.all(Array.from({ length: 6 }, () => b.connect()))
+    const open = new Map(writers.map((writer) => [writer, [] as string[]]))
+    const committed: string[] = []
+    await Promise.all(writers.map((writer) => writer.query('begin')))
+    for (let step = 0; step < 120; step += 1) {
+      const writer = writers[Math.floor(random() * writers.length)]!
+      const ids = open.get(writer)!
+      const dice = random()
+      if (dice < 0.5) ids.push(...(await b.publishMany(writer, 1 + Math.floor(random() * 2 * chunk))))
+      else if (dice < 0.75) {
+        const kept = random() < 0.8
+        await writer.query(kept ? 'commit' : 'rollback')
+        await writer.query('begin')
+        if (kept) committed.push(...ids)
+        ids.length = 0
+      } else await b.cycle({ chunk })
+    }
+    await Promise.all(writers.map((writer) => writer.query('commit')))
+    for (const ids of open.values()) committed.push(...ids)
+    await b.drain(chunk)
+    expect((await b.ids()).toSorted()).toEqual(committed.toSorted())
+    await b.audit()
+  },
+)
 
 test('a message that commits late with a low id is routed then, and nothing before it again', async () => {
   const b = await bench()

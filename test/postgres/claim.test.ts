@@ -1,12 +1,34 @@
 import type pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { type Claimed, chargeCrashes, claim, claimAgain, claimAlone, readyQueues, suspects } from '../../src/postgres/claim.ts'
+import {
+  type Claimed,
+  chargeCrashes,
+  claim,
+  claimAgain,
+  claimAlone,
+  readyQueues,
+  suspects,
+} from '../../src/postgres/claim.ts'
 import { remember } from '../../src/postgres/inbox.ts'
 import { restore } from '../../src/postgres/restore.ts'
 import { settle } from '../../src/postgres/settle.ts'
 import { seeded } from '../support/random.ts'
 import { until } from '../support/until.ts'
-import { type Bench, bench, claimOn, codeOf, consume, GROUND, run, settledAs, settleOn, t, transaction, uuid7, waiting } from './bench.ts'
+import {
+  type Bench,
+  bench,
+  claimOn,
+  codeOf,
+  consume,
+  GROUND,
+  run,
+  settledAs,
+  settleOn,
+  t,
+  transaction,
+  uuid7,
+  waiting,
+} from './bench.ts'
 
 const idsOf = (rows: readonly Claimed[]) => rows.map(({ messageId }) => messageId)
 
@@ -117,7 +139,9 @@ describe('the inbox', () => {
     await client.query('rollback')
     await putBack(b, second)
     const facts = { queue: b.number, consumer: 'somebody else', limit: 1, floors: GROUND }
-    expect((await transaction(client, () => run(client, claim(t, facts)))).map(({ duplicate }) => duplicate)).toEqual([false])
+    expect((await transaction(client, () => run(client, claim(t, facts)))).map(({ duplicate }) => duplicate)).toEqual([
+      false,
+    ])
   })
 
   test('lets one of two deliveries of a message through, when both are in one batch', async () => {
@@ -139,7 +163,9 @@ describe('the inbox', () => {
     const [id] = await b.publish(b.pool)
     await b.drain()
     const client = await b.connect()
-    await transaction(client, async () => settleOn(client, b.number, await claimOn(client, b.number, 1), { kind: 'retry', delayMs: 0 }))
+    await transaction(client, async () =>
+      settleOn(client, b.number, await claimOn(client, b.number, 1), { kind: 'retry', delayMs: 0 }),
+    )
     await b.cycle()
     const again = await transaction(client, () => claimOn(client, b.number, 1))
     expect(again).toMatchObject([{ messageId: id, duplicate: false }])
@@ -154,9 +180,13 @@ describe('the inbox', () => {
     await consume(client, b.number, 1)
     await b.publish(b.pool, { id })
     await b.drain()
-    await transaction(client, async () => settleOn(client, b.number, await claimOn(client, b.number, 1), { kind: 'retry', delayMs: 0 }))
+    await transaction(client, async () =>
+      settleOn(client, b.number, await claimOn(client, b.number, 1), { kind: 'retry', delayMs: 0 }),
+    )
     await b.cycle()
-    expect(await transaction(client, () => claimOn(client, b.number, 1))).toMatchObject([{ messageId: id, duplicate: true }])
+    expect(await transaction(client, () => claimOn(client, b.number, 1))).toMatchObject([
+      { messageId: id, duplicate: true },
+    ])
   })
 
   test('knows ids that are not uuidv7, and ids of any time', async () => {
@@ -181,12 +211,18 @@ describe('the inbox', () => {
     const random = seeded(9)
     const [one, other] = await Promise.all([b.connect(), b.connect()])
     for (let round = 0; round < 200; round += 1) {
-      const ids = Array.from({ length: 12 }, () => (random() < 0.2 ? crypto.randomUUID() : uuid7()))
-      const shuffled = () => ids.map((id) => ({ id, by: random() })).sort((x, y) => x.by - y.by).map(({ id }) => id)
+      const ids = Array.from({ length: 80 }, () => (random() < 0.2 ? crypto.randomUUID() : uuid7()))
+      const shuffled = () =>
+        ids
+          .map((id) => ({ id, by: random() }))
+          .sort((x, y) => x.by - y.by)
+          .map(({ id }) => id)
       const note = (client: pg.Client, mine: string[]) =>
-        transaction(client, () => client.query('select posthaste.note_processed($1, $2::uuid[]) as known', [b.queue, mine]))
+        transaction(client, () =>
+          client.query('select posthaste.note_processed($1, $2::uuid[]) as known', [b.queue, mine]),
+        )
       const known = await Promise.all([note(one, shuffled()), note(other, shuffled())])
-      expect(known.map(({ rows }) => rows[0].known.length).toSorted()).toEqual([0, 12])
+      expect(known.map(({ rows }) => rows[0].known.length).toSorted()).toEqual([0, 80])
     }
   })
 
@@ -228,7 +264,10 @@ describe('a claim of a message that somebody else works on', () => {
     expect(idsOf(rest)).toEqual(others.slice(1))
     await settleOn(other, b.number, rest)
     await other.query('commit')
-    const { rows } = await b.pool.query('select message_id, attempts, crashes from posthaste.scheduled where queue = $1', [b.number])
+    const { rows } = await b.pool.query(
+      'select message_id, attempts, crashes from posthaste.scheduled where queue = $1',
+      [b.number],
+    )
     expect(rows).toEqual([{ message_id: id, attempts: 0, crashes: 0 }])
     await one.query('rollback')
     await b.audit()
@@ -285,8 +324,13 @@ describe('crashes', () => {
   test('beyond the limit are dead letters, whole', async () => {
     const b = await bench()
     const rows = await crashed(b, 1)
-    expect(await run(b.pool, chargeCrashes(t, { queue: b.number, rows, maxCrashes: 0 }))).toMatchObject([{ crashes: 1, dead: true }])
-    const { rows: dead } = await b.pool.query('select reason, message_id, payload, crashes from posthaste.dead_letters where queue = $1', [b.number])
+    expect(await run(b.pool, chargeCrashes(t, { queue: b.number, rows, maxCrashes: 0 }))).toMatchObject([
+      { crashes: 1, dead: true },
+    ])
+    const { rows: dead } = await b.pool.query(
+      'select reason, message_id, payload, crashes from posthaste.dead_letters where queue = $1',
+      [b.number],
+    )
     expect(dead).toEqual([{ reason: 'crashed', message_id: rows[0]!.messageId, payload: {}, crashes: 1 }])
     await b.audit()
   })
@@ -340,9 +384,15 @@ describe('what a batch came to', () => {
       [b.queue],
     )
     expect(rows).toEqual([{ completed: 1, retried: 1, scheduled: 1, dead: 1, expired: 1, discarded: 1, ready: 0 }])
-    const scheduled = await b.pool.query('select message_id, attempts, history from posthaste.scheduled where queue = $1', [b.number])
+    const scheduled = await b.pool.query(
+      'select message_id, attempts, history from posthaste.scheduled where queue = $1',
+      [b.number],
+    )
     expect(scheduled.rows).toEqual([{ message_id: ids[1], attempts: 1, history }])
-    const dead = await b.pool.query('select message_id, reason, attempts, history, type from posthaste.dead_letters where queue = $1', [b.number])
+    const dead = await b.pool.query(
+      'select message_id, reason, attempts, history, type from posthaste.dead_letters where queue = $1',
+      [b.number],
+    )
     expect(dead.rows).toEqual([{ message_id: ids[2], reason: 'because', attempts: 1, history, type: 'order.placed' }])
     const noted = await b.pool.query('select message_id from posthaste.inbox where message_id = any ($1)', [ids])
     expect(noted.rows.map((row) => row.message_id).toSorted()).toEqual([ids[0], ids[3], ids[4]].toSorted())

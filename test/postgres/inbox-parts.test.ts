@@ -23,7 +23,10 @@ async function note(b: Bench, ids: readonly string[], { consumer = b.queue, agoM
   const { rows } = await b.pool.query('select posthaste.note_processed($1, $2::uuid[]) as known', [consumer, ids])
   if (agoMs > 0) {
     for (const table of ['inbox', 'inbox_other'])
-      await b.pool.query(`update posthaste.${table} set processed_at = clock_timestamp() - $1 * interval '1 ms' where message_id = any ($2)`, [agoMs, ids])
+      await b.pool.query(
+        `update posthaste.${table} set processed_at = clock_timestamp() - $1 * interval '1 ms' where message_id = any ($2)`,
+        [agoMs, ids],
+      )
   }
   return ids.filter((id) => !rows[0].known.includes(id))
 }
@@ -81,14 +84,23 @@ describe('the parts of the inbox', () => {
     expect(await note(b, ids)).toEqual(ids)
     while (await upkeep(b, 'make_inbox_part()')) expect(await note(b, ids)).toEqual([])
     const where = await b.pool.query('select tableoid::regclass::text as part from posthaste.inbox order by message_id')
-    expect(where.rows.map((row) => row.part.split('.').at(-1))).toEqual([partOf(0), partOf(0), partOf(1), partOf(2), 'inbox_tail', 'inbox_tail'])
+    expect(where.rows.map((row) => row.part.split('.').at(-1))).toEqual([
+      partOf(0),
+      partOf(0),
+      partOf(1),
+      partOf(2),
+      'inbox_tail',
+      'inbox_tail',
+    ])
     expect(await note(b, ids)).toEqual([])
   })
 
   test('leave a full tail alone, which is cleaned by time', async () => {
     const b = await alone()
     await unmake(b, 0)
-    await b.pool.query(`insert into posthaste.inbox (message_id, consumer) select posthaste.uuid_v7(), 'c' || n from generate_series(1, 10001) n`)
+    await b.pool.query(
+      `insert into posthaste.inbox (message_id, consumer) select posthaste.uuid_v7(), 'c' || n from generate_series(1, 10001) n`,
+    )
     expect(await upkeep(b, 'make_inbox_part()')).toBe(false)
     await b.pool.query(`update posthaste.inbox set processed_at = clock_timestamp() - interval '9 days'`)
     await upkeep(b, `trim_inbox(${RETENTION_MS})`)
@@ -131,7 +143,9 @@ describe('the parts of the inbox', () => {
 test('no id is new twice while parts are made, unmade and trimmed beside concurrent inserts', async () => {
   const b = await alone()
   const random = seeded(3)
-  const pool = Array.from({ length: 600 }, () => (random() < 0.1 ? crypto.randomUUID() : uuid7(Math.floor(random() * 6 - 2) * DAY_MS)))
+  const pool = Array.from({ length: 600 }, () =>
+    random() < 0.1 ? crypto.randomUUID() : uuid7(Math.floor(random() * 6 - 2) * DAY_MS),
+  )
   const fresh = new Map<string, number>()
   let over = false
   const writers = Array.from({ length: 6 }, async (_, n) => {

@@ -11,7 +11,12 @@ function take(b: Bench, limit: number, { leaseMs = HOUR, on = b.pool as pg.Pool 
   return run(on, lease(t, { queue: b.number, consumer: b.queue, limit, leaseMs, floors: GROUND, holder: 'test' }))
 }
 
-function finish(b: Bench, rows: readonly Leased[], kind: 'completed' | 'retry' | 'dead', { inbox = true, token = rows[0]!.token } = {}) {
+function finish(
+  b: Bench,
+  rows: readonly Leased[],
+  kind: 'completed' | 'retry' | 'dead',
+  { inbox = true, token = rows[0]!.token } = {},
+) {
   const outcomes = rows.map(({ delivery }) => settledAs(delivery, { kind, reason: 'because', delayMs: 0 }))
   return run(b.pool, settleLeased(t, { lease: rows[0]!.lease, token, consumer: b.queue, outcomes, inbox }))
 }
@@ -20,7 +25,9 @@ const recover = (b: Bench) => run(b.pool, recoverLeases(t, { limit: 100 }))
 
 /** Makes a lease lapse now. */
 async function lapse(b: Bench, [first]: readonly Leased[]): Promise<void> {
-  await b.pool.query(`update posthaste.leases set expires_at = clock_timestamp() - interval '1 ms' where id = $1`, [first!.lease])
+  await b.pool.query(`update posthaste.leases set expires_at = clock_timestamp() - interval '1 ms' where id = $1`, [
+    first!.lease,
+  ])
 }
 
 async function leases(b: Bench): Promise<number> {
@@ -38,11 +45,13 @@ describe('a lease', () => {
   test('counts the attempt when it is granted, and says when it ends', async () => {
     const b = await filled(3)
     const rows = await take(b, 2, { leaseMs: 60_000 })
-    expect(rows.map(({ delivery }) => [delivery.messageId, delivery.attempts])).toEqual(b.published.slice(0, 2).map((id) => [id, 1]))
-    const { rows: left } = await b.pool.query('select expires_at - clock_timestamp() < $1::interval as soon from posthaste.leases where id = $2', [
-      '61 s',
-      rows[0]!.lease,
-    ])
+    expect(rows.map(({ delivery }) => [delivery.messageId, delivery.attempts])).toEqual(
+      b.published.slice(0, 2).map((id) => [id, 1]),
+    )
+    const { rows: left } = await b.pool.query(
+      'select expires_at - clock_timestamp() < $1::interval as soon from posthaste.leases where id = $2',
+      ['61 s', rows[0]!.lease],
+    )
     expect(left).toEqual([{ soon: true }])
     expect((await take(b, 10)).map(({ delivery }) => delivery.messageId)).toEqual(b.published.slice(2))
     await b.audit()
@@ -65,7 +74,10 @@ describe('a lease', () => {
   test('takes the first of two outcomes for one delivery', async () => {
     const b = await filled(1)
     const [row] = await take(b, 1)
-    const outcomes = [settledAs(row!.delivery, { kind: 'completed' }), settledAs(row!.delivery, { kind: 'retry', delayMs: 0 })]
+    const outcomes = [
+      settledAs(row!.delivery, { kind: 'completed' }),
+      settledAs(row!.delivery, { kind: 'retry', delayMs: 0 }),
+    ]
     const held = { lease: row!.lease, token: row!.token, consumer: b.queue }
     expect(await run(b.pool, settleLeased(t, { ...held, outcomes, inbox: true }))).toHaveLength(1)
     expect(await b.ids('scheduled')).toEqual([])
@@ -92,7 +104,11 @@ describe('a lease', () => {
     expect(await recover(b)).toEqual([{ returned: 1, dead: 0 }])
     await b.cycle()
     const [again] = await take(b, 1)
-    expect(again!.delivery).toMatchObject({ messageId: b.published[0], attempts: 2, history: [{ kind: 'lease-lapsed', attempt: 1 }] })
+    expect(again!.delivery).toMatchObject({
+      messageId: b.published[0],
+      attempts: 2,
+      history: [{ kind: 'lease-lapsed', attempt: 1 }],
+    })
     expect(await finish(b, rows, 'completed')).toEqual([])
     expect(await finish(b, [again!], 'completed')).toHaveLength(1)
     await b.audit()
@@ -114,7 +130,9 @@ describe('a lease', () => {
     expect(await run(b.pool, releaseLeased(t, { ...rows[0]!, positions }))).toEqual([{ position: positions[1] }])
     expect(await leases(b)).toBe(0)
     await b.cycle()
-    expect((await take(b, 10)).map(({ delivery }) => [delivery.messageId, delivery.attempts])).toEqual([[b.published[1], 1]])
+    expect((await take(b, 10)).map(({ delivery }) => [delivery.messageId, delivery.attempts])).toEqual([
+      [b.published[1], 1],
+    ])
     await b.audit()
   })
 
@@ -129,7 +147,10 @@ describe('a lease', () => {
       expect(await recover(b)).toEqual([expected])
       await b.cycle()
     }
-    const { rows } = await b.pool.query('select reason, attempts, jsonb_array_length(history) as told from posthaste.dead_letters where queue = $1', [b.number])
+    const { rows } = await b.pool.query(
+      'select reason, attempts, jsonb_array_length(history) as told from posthaste.dead_letters where queue = $1',
+      [b.number],
+    )
     expect(rows).toEqual(Array(2).fill({ reason: 'lease-lapsed', attempts: 2, told: 2 }))
     await b.audit()
   })
@@ -149,14 +170,25 @@ describe('a lease', () => {
     const rows = await take(b, 2)
     const [one, other] = await Promise.all([b.connect(), b.connect()])
     const settleOn = (client: pg.Client, row: Leased) =>
-      run(client, settleLeased(t, { ...row, consumer: b.queue, outcomes: [settledAs(row.delivery, { kind: 'completed' })], inbox: true }))
+      run(
+        client,
+        settleLeased(t, {
+          ...row,
+          consumer: b.queue,
+          outcomes: [settledAs(row.delivery, { kind: 'completed' })],
+          inbox: true,
+        }),
+      )
     await one.query('begin')
     await settleOn(one, rows[0]!)
     await other.query(`begin; set local lock_timeout = '100ms'`)
     expect(await settleOn(other, rows[1]!)).toHaveLength(1)
     expect(await run(other, extendLease(t, { ...rows[0]!, leaseMs: 50 }))).toHaveLength(1)
     await other.query('commit')
-    await until(async () => (await b.pool.query('select from posthaste.leases where expires_at < clock_timestamp()')).rows.length > 0)
+    await until(
+      async () =>
+        (await b.pool.query('select from posthaste.leases where expires_at < clock_timestamp()')).rows.length > 0,
+    )
     expect(await recover(b)).toEqual([{ returned: 0, dead: 0 }])
     await one.query('commit')
     expect(await recover(b)).toEqual([{ returned: 0, dead: 0 }])
@@ -185,7 +217,10 @@ describe('a lease', () => {
     await client.query('begin')
     await claimOn(client, b.number, 1)
     await client.query('rollback')
-    await b.pool.query('update posthaste.ready set crashes = 1 where queue = $1 and message_id = $2', [b.number, b.published[1]])
+    await b.pool.query('update posthaste.ready set crashes = 1 where queue = $1 and message_id = $2', [
+      b.number,
+      b.published[1],
+    ])
     expect((await take(b, 10)).map(({ delivery }) => delivery.messageId)).toEqual(b.published)
   })
 
@@ -214,26 +249,41 @@ describe('another language', () => {
 
   test('receives, completes, retries, dead-letters and extends', async () => {
     const b = await bench()
-    const ids = await b.publish(b.pool, { payload: { n: 1 }, key: 'k', headers: { h: 1 } }, {}, {}, { body: 'AP8=', content_type: 'a/b' })
+    const ids = await b.publish(
+      b.pool,
+      { payload: { n: 1 }, key: 'k', headers: { h: 1 } },
+      {},
+      {},
+      { body: 'AP8=', content_type: 'a/b' },
+    )
     await b.drain()
     const rows = await receive(b)
     expect(rows.map((row) => row.message_id)).toEqual(ids)
-    expect(rows[0]).toMatchObject({ type: 'order.placed', key: 'k', headers: { h: 1 }, payload: { n: 1 }, attempt: 1, version: 1 })
+    expect(rows[0]).toMatchObject({
+      type: 'order.placed',
+      key: 'k',
+      headers: { h: 1 },
+      payload: { n: 1 },
+      attempt: 1,
+      version: 1,
+    })
     expect(rows[3]).toMatchObject({ payload: null, content_type: 'a/b' })
     expect([...rows[3].body]).toEqual([0, 255])
     expect((await call(b, 'complete', rows[0])).rows).toEqual([{ answer: true }])
     await call(b, 'retry', rows[1], '0 s', 'the gateway was down')
     await call(b, 'dead_letter', rows[2], 'unknown customer')
-    const { rows: extended } = await b.pool.query(`select posthaste.extend($1, $2, '1 hour') > clock_timestamp() + interval '59 minutes' as later`, [
-      rows[3].lease_id,
-      rows[3].token,
-    ])
+    const { rows: extended } = await b.pool.query(
+      `select posthaste.extend($1, $2, '1 hour') > clock_timestamp() + interval '59 minutes' as later`,
+      [rows[3].lease_id, rows[3].token],
+    )
     expect(extended).toEqual([{ later: true }])
     await call(b, 'complete', rows[3])
     await b.cycle()
     const again = await receive(b)
     expect(again.map((row) => [row.message_id, row.attempt])).toEqual([[ids[1], 2]])
-    const dead = await b.pool.query('select message_id, reason from posthaste.dead_letters where queue = $1', [b.number])
+    const dead = await b.pool.query('select message_id, reason from posthaste.dead_letters where queue = $1', [
+      b.number,
+    ])
     expect(dead.rows).toEqual([{ message_id: ids[2], reason: 'unknown customer' }])
     await b.audit()
   })
@@ -242,7 +292,11 @@ describe('another language', () => {
     const b = await filled(1)
     const [row] = await receive(b)
     const stranger = { ...row, token: crypto.randomUUID() }
-    for (const [name, more] of [['complete', []], ['retry', []], ['dead_letter', ['no']]] as const) {
+    for (const [name, more] of [
+      ['complete', []],
+      ['retry', []],
+      ['dead_letter', ['no']],
+    ] as const) {
       expect(await codeOf(call(b, name, stranger, ...more))).toBe('PH004')
       expect(await codeOf(call(b, name, { ...row, position: '0' }, ...more))).toBe('PH004')
     }
@@ -259,8 +313,13 @@ describe('another language', () => {
     await b.pool.query('update posthaste.queues set max_attempts = 1 where id = $1', [b.number])
     const [row] = await receive(b)
     await call(b, 'retry', row, '1 s', 'x'.repeat(1_000))
-    const { rows } = await b.pool.query('select reason, attempts, history from posthaste.dead_letters where queue = $1', [b.number])
-    expect(rows).toMatchObject([{ reason: 'max-attempts', attempts: 1, history: [{ attempt: 1, message: 'x'.repeat(500) }] }])
+    const { rows } = await b.pool.query(
+      'select reason, attempts, history from posthaste.dead_letters where queue = $1',
+      [b.number],
+    )
+    expect(rows).toMatchObject([
+      { reason: 'max-attempts', attempts: 1, history: [{ attempt: 1, message: 'x'.repeat(500) }] },
+    ])
     await b.audit()
   })
 
@@ -270,7 +329,14 @@ describe('another language', () => {
     await b.publish(b.pool, { id }, { expires_in_ms: 1 }, { id: uuid7(), type: 'lost' })
     await b.drain()
     await b.pool.query(`update posthaste.outbox set id = -id where type = 'lost' and routing_key = $1`, [b.queue])
-    await until(async () => (await b.pool.query(`select from posthaste.outbox where routing_key = $1 and expires_at < clock_timestamp()`, [b.queue])).rows.length)
+    await until(
+      async () =>
+        (
+          await b.pool.query(`select from posthaste.outbox where routing_key = $1 and expires_at < clock_timestamp()`, [
+            b.queue,
+          ])
+        ).rows.length,
+    )
     const rows = await receive(b)
     expect(rows.map((row) => row.message_id)).toEqual([id])
     await b.publish(b.pool, { id })

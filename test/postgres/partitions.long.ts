@@ -14,7 +14,13 @@ test('a producer open for 30 seconds while upkeep runs delays no other publisher
   console.info(`${tookMs.length} publishes, p99 ${p99(tookMs).toFixed(1)} ms, longest ${tookMs.at(-1)!.toFixed(1)} ms`)
   expect(p99(tookMs)).toBeLessThan(100)
   await open.query('commit')
-  const done = await upkeepUntil(b, ((n) => () => n-- <= 0)(5))
+  const done = await upkeepUntil(
+    b,
+    (
+      (n) => () =>
+        n-- <= 0
+    )(5),
+  )
   expect(done.get('make_partitions(0)')).toBeGreaterThan(0)
   await b.drain()
   expect((await consume(await b.connect(), b.number)).length).toBe(ids.length + 1)

@@ -47,7 +47,10 @@ describe('partitions', () => {
     await goTo(b, 399_990)
     let over = false
     const publishing = publishers(b, 3, () => over)
-    await until(async () => (await b.pool.query('select last_value > 400100 as reached from posthaste.outbox_id')).rows[0].reached)
+    await until(
+      async () =>
+        (await b.pool.query('select last_value > 400100 as reached from posthaste.outbox_id')).rows[0].reached,
+    )
     const before = (await partitionsOf(b)).length
     await until(async () => {
       await upkeep(b, 'make_partitions(0)')
@@ -68,7 +71,9 @@ describe('partitions', () => {
     await goTo(b, 450_000)
     await b.publish(b.pool)
     expect(await upkeep(b, 'make_partitions(0)')).toBe(true)
-    const { rows } = await b.pool.query(`select pg_get_constraintdef(oid) as fence from pg_constraint where conname = 'fence'`)
+    const { rows } = await b.pool.query(
+      `select pg_get_constraintdef(oid) as fence from pg_constraint where conname = 'fence'`,
+    )
     const edge = Number(/id < '?(\d+)/.exec(rows[0].fence)![1])
     expect(edge - 450_000).toBeGreaterThanOrEqual(10_000_000)
     await goTo(b, edge - 4_000_000)
@@ -120,7 +125,12 @@ describe('a partition that retention empties', () => {
   }
 
   test('keeps what is ready, delayed or leased, and its bodies', async () => {
-    const { b, ids } = await passed({ payload: { n: 1 } }, { payload: { n: 2 }, delay_ms: 60_000 }, { payload: { n: 3 } }, { payload: { n: 4 } })
+    const { b, ids } = await passed(
+      { payload: { n: 1 } },
+      { payload: { n: 2 }, delay_ms: 60_000 },
+      { payload: { n: 3 } },
+      { payload: { n: 4 } },
+    )
     const client = await b.connect()
     const [done] = await transaction(client, async () => {
       const rows = await claimOn(client, b.number, 1)
@@ -128,11 +138,16 @@ describe('a partition that retention empties', () => {
       return rows
     })
     expect(done!.messageId).toBe(ids[0])
-    const [leased] = await run(b.pool, lease(t, { queue: b.number, consumer: b.queue, limit: 1, leaseMs: 1, floors: GROUND, holder: 'x' }))
+    const [leased] = await run(
+      b.pool,
+      lease(t, { queue: b.number, consumer: b.queue, limit: 1, leaseMs: 1, floors: GROUND, holder: 'x' }),
+    )
     expect(await emptied(b)).toBe('outbox_p1')
     await b.audit()
     expect((await b.pool.query('select from posthaste.outbox_p1')).rows).toEqual([])
-    expect((await b.pool.query('select message_id from posthaste.held order by id')).rows.map((row) => row.message_id)).toEqual(ids.slice(1))
+    expect(
+      (await b.pool.query('select message_id from posthaste.held order by id')).rows.map((row) => row.message_id),
+    ).toEqual(ids.slice(1))
 
     await b.pool.query(`update posthaste.partitions set emptied_at = emptied_at - interval '2 minutes'`)
     expect(await upkeep(b, 'drop_shells()')).toBe(true)
@@ -256,7 +271,9 @@ test('a delivery whose message is nowhere says so, and is claimed all the same',
   expect(rows).toMatchObject([{ messageId: id, body: null }])
   await settleOn(client, b.number, rows, { kind: 'dead', reason: 'LOG_MISSING' })
   await client.query('commit')
-  const dead = await b.pool.query('select message_id, reason, type from posthaste.dead_letters where queue = $1', [b.number])
+  const dead = await b.pool.query('select message_id, reason, type from posthaste.dead_letters where queue = $1', [
+    b.number,
+  ])
   expect(dead.rows).toEqual([{ message_id: id, reason: 'LOG_MISSING', type: null }])
   await b.pool.query('update posthaste.outbox set id = -id where message_id = $1', [id])
   await b.audit()

@@ -10,7 +10,9 @@ export interface Part {
 }
 
 export async function partitionsOf(b: Bench): Promise<Part[]> {
-  const { rows } = await b.pool.query('select name, from_id, to_id, emptied_at from posthaste.partitions order by from_id')
+  const { rows } = await b.pool.query(
+    'select name, from_id, to_id, emptied_at from posthaste.partitions order by from_id',
+  )
   return rows.map(({ name, from_id, to_id, emptied_at }) => ({
     name,
     from: Number(from_id),
@@ -38,7 +40,11 @@ export async function emptied(b: Bench): Promise<unknown> {
 }
 
 /** Publishers that never rest, and how long each publish took. */
-export async function publishers(b: Bench, n: number, over: () => boolean): Promise<{ ids: string[]; tookMs: number[] }> {
+export async function publishers(
+  b: Bench,
+  n: number,
+  over: () => boolean,
+): Promise<{ ids: string[]; tookMs: number[] }> {
   const ids: string[] = []
   const tookMs: number[] = []
   await Promise.all(
@@ -65,11 +71,20 @@ export async function upkeepUntil(b: Bench, over: () => boolean): Promise<Map<st
   const done = new Map<string, number>()
   const client = await b.connect()
   while (!over()) {
-    for (const step of ['make_partitions(0)', 'empty_partition(0)', 'drop_shells()', 'make_inbox_part()', 'trim_logs()', 'fold_tally()']) {
+    for (const step of [
+      'make_partitions(0)',
+      'empty_partition(0)',
+      'drop_shells()',
+      'make_inbox_part()',
+      'trim_logs()',
+      'fold_tally()',
+    ]) {
       if (await upkeep(b, step, client)) done.set(step, (done.get(step) ?? 0) + 1)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
-    await client.query(`update posthaste.partitions set emptied_at = emptied_at - interval '2 minutes' where emptied_at is not null`)
+    await client.query(
+      `update posthaste.partitions set emptied_at = emptied_at - interval '2 minutes' where emptied_at is not null`,
+    )
   }
   return done
 }

@@ -28,7 +28,12 @@ export async function plansOf(client: pg.Client, work: () => Promise<unknown>): 
 export function scansOf(plans: readonly string[]): string[] {
   return plans
     .flatMap((plan) => plan.split('\n'))
-    .map((line) => line.trim().replace(/^-> +/, '').replace(/ +\(cost.*$/, ''))
+    .map((line) =>
+      line
+        .trim()
+        .replace(/^-> +/, '')
+        .replace(/ +\(cost.*$/, ''),
+    )
     .filter((line) => / Scan (Backward )?(using|on) /.test(line) && !/^(CTE|Function|Subquery|Values) Scan/.test(line))
 }
 
@@ -116,27 +121,38 @@ const LARGE = /(Seq Scan on|Sort) (outbox_p|ready|scheduled|tally|ticks|position
 /** Each hot statement, more often than a generic plan takes to be considered. */
 export async function checkPlans(b: Bench): Promise<void> {
   const client = await b.connect()
-  const planned = async (work: () => Promise<unknown>) => {
-    const scans = scansOf(await plansOf(client, () => often(work)))
+  const planned = (work: () => Promise<unknown>) => plannedOnce(() => often(work))
+  const plannedOnce = async (work: () => Promise<unknown>) => {
+    const scans = scansOf(await plansOf(client, work))
     expect(scans.length).toBeGreaterThan(0)
     expect(scans.filter((scan) => LARGE.test(scan))).toEqual([])
     return scans
   }
 
-  const between = await planned(async () => {
-    await b.publishMany(b.pool, 3)
-    await b.cycle({ on: client, chunk: 2 })
-  })
   const outbox = (scan: string) => / on outbox_p| using outbox_p/.test(scan)
-  const byId = /^Index Scan using outbox_p\d+_pkey|^Index Only Scan Backward using outbox_p\d+_pkey/
-  const byXid = /^Bitmap (Index Scan on outbox_p\d+_xid_id_idx|Heap Scan on outbox_p)|^Index (Only )?Scan using outbox_p\d+_xid_id_idx/
-  expect(between.filter((scan) => outbox(scan) && !byId.test(scan) && !byXid.test(scan))).toEqual([])
-  await b.drain()
+  const topId = (scan: string) => scan.startsWith('Index Only Scan Backward')
+  const byId = /^Index Scan using outbox_p\d+_pkey/
+  const byXid =
+    /^Bitmap (Index Scan on outbox_p\d+_xid_id_idx|Heap Scan on outbox_p)|^Index (Only )?Scan using outbox_p\d+_xid_id_idx/
+  for (let n = 0; n < 8; n += 1) {
+    await b.publishMany(b.pool, 3)
+    const between = await plannedOnce(() => b.cycle({ on: client, chunk: 2 }))
+    expect(between.filter((scan) => outbox(scan) && !topId(scan) && !byXid.test(scan))).toEqual([])
+    const amid = await plannedOnce(() => b.cycle({ on: client, chunk: 2 }))
+    expect(amid.filter((scan) => outbox(scan) && !byId.test(scan) && !byXid.test(scan))).toEqual([])
+    await b.drain(10_000)
+  }
 
-  const claims = await planned(() => transaction(client, async () => settleOn(client, b.number, await claimOn(client, b.number, 2), { kind: 'retry', delayMs: 0 })))
+  const claims = await planned(() =>
+    transaction(client, async () =>
+      settleOn(client, b.number, await claimOn(client, b.number, 2), { kind: 'retry', delayMs: 0 }),
+    ),
+  )
   const ready = /^(Index Scan using ready_pkey|Tid Scan) on ready/
   expect(claims.filter((scan) => / on ready/.test(scan) && !ready.test(scan))).toEqual([])
-  expect(new Set(claims.filter(outbox).map((scan) => scan.replace(/.* on (outbox_p\d+).*/, '$1'))).size).toBeLessThanOrEqual(2)
+  expect(
+    new Set(claims.filter(outbox).map((scan) => scan.replace(/.* on (outbox_p\d+).*/, '$1'))).size,
+  ).toBeLessThanOrEqual(2)
 
   const alone = await planned(() => client.query('select * from posthaste.claim_alone($1, $2)', [b.number, b.queue]))
   expect(alone).toContain('Index Scan using ready_charged on ready r')

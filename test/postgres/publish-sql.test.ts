@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { migrate } from '../../src/postgres/migrate.ts'
-import { tablesOf } from '../../src/postgres/tables.ts'
 import { lockSleep } from '../../src/postgres/duty.ts'
+import { migrate } from '../../src/postgres/migrate.ts'
 import { relayCycle } from '../../src/postgres/relay.ts'
+import { tablesOf } from '../../src/postgres/tables.ts'
 import { until } from '../support/until.ts'
 import { bench, claimOn, run, t, transaction, uuid7, waiting } from './bench.ts'
 
@@ -13,7 +13,9 @@ describe('publish from SQL', () => {
     const client = await b.connect()
     await client.query(`select posthaste.publish('', '${b.queue}', '{"n": 1}')`)
     await client.query('begin')
-    await client.query(`select posthaste.publish('', '${b.queue}', '{"n": 2}', key => 'k', headers => '{"h": 1}', priority => 9)`)
+    await client.query(
+      `select posthaste.publish('', '${b.queue}', '{"n": 2}', key => 'k', headers => '{"h": 1}', priority => 9)`,
+    )
     await client.query('rollback')
     await client.query('begin')
     await client.query(`select posthaste.publish('', '${b.queue}', '{"n": 3}', type => 'three')`)
@@ -102,7 +104,14 @@ describe('publish from SQL', () => {
     await client.query('commit')
     const { rows } = await client.query(`select lease_id, token, position from posthaste.receive($1)`, [b.queue])
     await client.query('select posthaste.complete($1, $2, $3)', [rows[0].lease_id, rows[0].token, rows[0].position])
-    for (const step of ['fold_tally()', 'trim_logs()', 'make_partitions(1e9)', 'empty_partition(1e9)', 'trim_inbox(1e9)', 'make_inbox_part()'])
+    for (const step of [
+      'fold_tally()',
+      'trim_logs()',
+      'make_partitions(1e9)',
+      'empty_partition(1e9)',
+      'trim_inbox(1e9)',
+      'make_inbox_part()',
+    ])
       await client.query(`select posthaste.${step}`)
     await b.audit(client)
     for (const table of ['outbox', 'ready', 'inbox', 'tally', 'ticks'])
@@ -116,7 +125,10 @@ describe('what is published comes out', () => {
     const bodies = [Buffer.alloc(0), Buffer.from([0, 255, 0]), randomBytes(100_000)]
     for (const body of bodies) {
       await b.publish(b.pool, { body: body.toString('base64'), content_type: 'application/octet-stream' })
-      await b.pool.query(`select posthaste.publish('', $1, null, body => $2, content_type => 'image/png')`, [b.queue, body])
+      await b.pool.query(`select posthaste.publish('', $1, null, body => $2, content_type => 'image/png')`, [
+        b.queue,
+        body,
+      ])
     }
     await b.drain()
     const client = await b.connect()
@@ -143,7 +155,10 @@ describe('what is published comes out', () => {
       JSON.stringify('[{'.repeat(1_000)),
     ]
     for (const text of texts) {
-      await b.pool.query(`select posthaste.publish_all('[{"routing_key": "${b.queue}", "type": "t", "payload": ' || $1 || '}]')`, [text])
+      await b.pool.query(
+        `select posthaste.publish_all('[{"routing_key": "${b.queue}", "type": "t", "payload": ' || $1 || '}]')`,
+        [text],
+      )
       await b.pool.query(`select posthaste.publish('', $1, $2)`, [b.queue, text])
     }
     await b.drain()
@@ -172,8 +187,16 @@ describe('publish refuses', () => {
     ['nesting deeper than 64', { payload: nested(65, '[', ']') }, /nested deeper than 64/],
     ['nesting of arrays and objects in turn', { payload: nested(66, '[{"a":', '}]', 33) }, /nested deeper than 64/],
     ['headers nested deeper', { headers: nested(66, '{"a":', '}', 66, '1') }, /nested deeper than 64/],
-    ['a payload larger than the limit', { payload: 'x'.repeat(1_048_575) }, /payload has 1048577 bytes, the limit is 1048576/],
-    ['a body larger than the limit', { body: Buffer.alloc(1_048_577).toString('base64'), content_type: 'a/b' }, /body has 1048577 bytes/],
+    [
+      'a payload larger than the limit',
+      { payload: 'x'.repeat(1_048_575) },
+      /payload has 1048577 bytes, the limit is 1048576/,
+    ],
+    [
+      'a body larger than the limit',
+      { body: Buffer.alloc(1_048_577).toString('base64'), content_type: 'a/b' },
+      /body has 1048577 bytes/,
+    ],
     ['headers larger than 64 KB', { headers: { a: 'x'.repeat(65_536) } }, /headers has 6\d+ bytes/],
     ['headers that are no object', { headers: [secret] }, /headers are not an object/],
     ['a nameless header', { headers: { '': 1 } }, /a name in headers is empty/],
@@ -251,7 +274,13 @@ describe('an id of the publisher’s own', () => {
     (await on.query('select id, duplicate from posthaste.publish_all($1::text)', [JSON.stringify(messages)])).rows.map(
       ({ duplicate }) => duplicate,
     )
-  const own = (b: { queue: string }, id: string | undefined) => ({ id, own_id: true, routing_key: b.queue, type: 't', payload: {} })
+  const own = (b: { queue: string }, id: string | undefined) => ({
+    id,
+    own_id: true,
+    routing_key: b.queue,
+    type: 't',
+    payload: {},
+  })
 
   test('that was published before adds nothing, in the same call and in another', async () => {
     const b = await bench()

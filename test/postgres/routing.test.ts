@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { putBinding, putExchange, putQueue } from '../../src/postgres/topology.ts'
 import { DEFAULT_RETRY } from '../../src/rules/retry.ts'
-import { type Binding, EXCHANGE_KINDS, type HeaderValue, type Routable, route, topicRegex } from '../../src/rules/route.ts'
+import {
+  type Binding,
+  EXCHANGE_KINDS,
+  type HeaderValue,
+  type Routable,
+  route,
+  topicRegex,
+} from '../../src/rules/route.ts'
 import { seeded } from '../support/random.ts'
 import { type Bench, bench, declareQueue, pick, publishAll, run, t, uuid7 } from './bench.ts'
 
@@ -28,7 +35,12 @@ describe('the statement that routes', () => {
     const types = ['placed', 'paid'].map(of)
     const bindings = Array.from({ length: 40 }, () => {
       const { name, kind } = pick(random, exchanges)
-      return anyBinding(random, { exchange: name, kind: name === '' ? 'default' : kind, queue: pick(random, queues).name, types })
+      return anyBinding(random, {
+        exchange: name,
+        kind: name === '' ? 'default' : kind,
+        queue: pick(random, queues).name,
+        types,
+      })
     })
     for (const binding of bindings) await run(b.pool, putBinding(t, binding, null))
 
@@ -190,12 +202,18 @@ test('deliveries of a cycle keep the order of publishing, and its cycles the ord
   await early.query('commit')
   await b.drain()
   expect(await b.ids()).toEqual([...second, ...first])
-  const { rows } = await b.pool.query('select message_id from posthaste.ready where queue = $1 order by position', [other])
+  const { rows } = await b.pool.query('select message_id from posthaste.ready where queue = $1 order by position', [
+    other,
+  ])
   expect(rows.map((row) => row.message_id)).toEqual([...second, ...first])
 })
 
 /** An exchange named like the queue, bound to it. */
-async function exchangeWith(b: Bench, kind: Binding['match'] | string, bindings: readonly Partial<Binding>[]): Promise<void> {
+async function exchangeWith(
+  b: Bench,
+  kind: Binding['match'] | string,
+  bindings: readonly Partial<Binding>[],
+): Promise<void> {
   await run(b.pool, putExchange(t, { name: b.queue, kind: kind as string }, null))
   for (const { routingKey = null, type = null, match = null, arguments: wanted = null } of bindings) {
     const pattern = kind === 'topic' && routingKey !== null ? topicRegex(routingKey) : null

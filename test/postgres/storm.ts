@@ -15,7 +15,10 @@ export interface StormOptions {
  * Writers that commit, roll back, nest savepoints, prepare, dawdle and pour, while relays route in chunks of all sizes.
  * Answers the ids of what was committed.
  */
-export async function storm(b: Bench, { seed, writers, durationMs, bulk = 300, relays = 2 }: StormOptions): Promise<Set<string>> {
+export async function storm(
+  b: Bench,
+  { seed, writers, durationMs, bulk = 300, relays = 2 }: StormOptions,
+): Promise<Set<string>> {
   const committed = new Set<string>()
   const pool = new pg.Pool({ connectionString: b.url, max: writers + relays + 2 })
   const until = performance.now() + durationMs
@@ -42,43 +45,58 @@ interface Weather {
   readonly over: () => boolean
 }
 
-async function write(client: pg.PoolClient, random: () => number, weather: Weather): Promise<void> {
-  const { bench: b, pool, committed, bulk, over } = weather
-  const chance = (share: number) => random() < share
-  while (!over()) {
-    const ids: string[] = []
-    const put = async () => ids.push(...(await b.publishMany(client, 1 + Math.floor(random() * 3))))
-    await client.query('begin; set local posthaste.wake = off')
-    if (chance(0.3)) await client.query('select pg_current_xact_id()')
-    await put()
-    if (chance(0.3)) {
-      await client.query('savepoint inner_one')
-      const before = ids.length
-      await put()
-      if (chance(0.5)) {
-        await client.query('rollback to inner_one')
-        ids.length = before
-      }
-      if (chance(0.5)) await put()
-    }
-    if (chance(0.02)) ids.push(...(await b.publishMany(client, bulk)))
-    if (chance(0.02)) await client.query('select pg_sleep($1)', [0.1 + random() * 0.9])
-    if (chance(0.3)) await put()
+type Chance = (share: number) => boolean
 
-    if (chance(0.1)) {
-      await client.query('rollback')
-    } else if (chance(0.1)) {
-      const name = uuid7()
-      await client.query(`prepare transaction '${name}'`)
-      await client.query('select pg_sleep($1)', [random() * 0.1])
-      const kept = chance(0.8)
-      await pool.query(`${kept ? 'commit' : 'rollback'} prepared '${name}'`)
-      if (kept) for (const id of ids) committed.add(id)
-    } else {
-      await client.query('commit')
-      for (const id of ids) committed.add(id)
-    }
+async function write(client: pg.PoolClient, random: () => number, weather: Weather): Promise<void> {
+  const chance: Chance = (share) => random() < share
+  while (!weather.over()) {
+    await client.query('begin; set local posthaste.wake = off')
+    const ids = await say(client, random, weather)
+    if (await isKept(client, random, weather)) for (const id of ids) weather.committed.add(id)
+    if (chance(0.05)) await client.query('select pg_sleep(0.005)')
   }
+}
+
+/** What one transaction publishes, without what its savepoints took back. */
+async function say(client: pg.PoolClient, random: () => number, { bench: b, bulk }: Weather): Promise<string[]> {
+  const chance: Chance = (share) => random() < share
+  const ids: string[] = []
+  const put = async (n = 1 + Math.floor(random() * 3)) => void ids.push(...(await b.publishMany(client, n)))
+  if (chance(0.3)) await client.query('select pg_current_xact_id()')
+  await put()
+  if (chance(0.3)) {
+    const before = ids.length
+    await client.query('savepoint inner_one')
+    await put()
+    if (chance(0.5)) {
+      await client.query('rollback to inner_one')
+      ids.length = before
+    }
+    if (chance(0.5)) await put()
+  }
+  if (chance(0.02)) await put(bulk)
+  if (chance(0.02)) await client.query('select pg_sleep($1)', [0.1 + random() * 0.9])
+  if (chance(0.3)) await put()
+  return ids
+}
+
+/** Ends the transaction in one way or another. */
+async function isKept(client: pg.PoolClient, random: () => number, { pool }: Weather): Promise<boolean> {
+  const dice = random()
+  if (dice < 0.8) {
+    await client.query('commit')
+    return true
+  }
+  if (dice < 0.9) {
+    await client.query('rollback')
+    return false
+  }
+  const name = uuid7()
+  const kept = random() < 0.8
+  await client.query(`prepare transaction '${name}'`)
+  await client.query('select pg_sleep($1)', [random() * 0.1])
+  await pool.query(`${kept ? 'commit' : 'rollback'} prepared '${name}'`)
+  return kept
 }
 
 /** What became of the messages, against what was committed. */
@@ -91,4 +109,3 @@ export async function reckon(b: Bench, committed: ReadonlySet<string>) {
     repeated: routed.length - seen.size,
   }
 }
-

@@ -75,5 +75,6 @@ async function reason(): Promise<string | undefined> {
 function quietPool(url: string): pg.Pool {
   const pool = new pg.Pool({ connectionString: url })
   pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
   return pool
 }

@@ -1,0 +1,815 @@
+create sequence migrations_id_seq cache 1;
+
+create sequence outbox_id cache 1;
+
+create sequence position_number cache 1;
+
+create sequence ready_position cache 1;
+
+create type claimed as (
+  priority smallint,
+  "position" bigint,
+  message bigint,
+  message_id uuid,
+  attempts integer,
+  crashes integer,
+  history jsonb,
+  duplicate boolean,
+  missing boolean,
+  expired boolean,
+  exchange text,
+  routing_key text,
+  type text,
+  version integer,
+  key text,
+  correlation_id text,
+  causation_id text,
+  headers text,
+  payload text,
+  body bytea,
+  content_type text,
+  published_at timestamp with time zone
+);
+
+create table bindings (
+  exchange text not null,
+  queue integer not null,
+  routing_key text,
+  pattern text,
+  type text,
+  match text,
+  arguments jsonb,
+  owner text,
+  declared_at timestamp with time zone not null default clock_timestamp(),
+  FOREIGN KEY (exchange) REFERENCES exchanges(name),
+  FOREIGN KEY (queue) REFERENCES queues(id),
+  CHECK ((match = ANY (ARRAY['all'::text, 'any'::text])))
+);
+CREATE UNIQUE INDEX bindings_once ON bindings USING btree (exchange, queue, COALESCE(routing_key, '⟨1⟩'::text), COALESCE(type, '⟨1⟩'::text), COALESCE(match, ''::text), COALESCE(arguments, '{}'::jsonb));
+CREATE INDEX bindings_queue ON bindings USING btree (queue);
+
+create table dead_letters (
+  id bigint not null generated always as identity,
+  queue integer not null,
+  reason text not null,
+  history jsonb not null default '[]'::jsonb,
+  attempts integer not null,
+  crashes integer not null,
+  dead_at timestamp with time zone not null default clock_timestamp(),
+  message bigint not null,
+  message_id uuid not null,
+  exchange text,
+  routing_key text,
+  type text,
+  version integer,
+  key text,
+  priority smallint not null,
+  correlation_id text,
+  causation_id text,
+  headers json,
+  payload json,
+  body bytea,
+  content_type text,
+  published_at timestamp with time zone,
+  PRIMARY KEY (id)
+);
+CREATE INDEX dead_letters_message ON dead_letters USING btree (message_id);
+CREATE INDEX dead_letters_queue ON dead_letters USING btree (queue, id);
+
+create table dedupe (
+  scope text not null,
+  key text not null,
+  message_id uuid not null,
+  fingerprint text,
+  until timestamp with time zone not null,
+  PRIMARY KEY (scope, key)
+);
+CREATE INDEX dedupe_until ON dedupe USING btree (until);
+
+create table exchanges (
+  name text not null,
+  kind text not null,
+  owner text,
+  declared_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (name),
+  CHECK ((kind = ANY (ARRAY['default'::text, 'direct'::text, 'fanout'::text, 'topic'::text, 'headers'::text])))
+);
+
+create table folds (
+  number bigint not null,
+  snapshot pg_snapshot not null,
+  counts jsonb not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (number)
+);
+
+create table held (
+  id bigint not null default nextval('outbox_id'::regclass),
+  xid xid8 not null default pg_current_xact_id(),
+  message_id uuid not null,
+  exchange text not null,
+  routing_key text not null,
+  type text not null,
+  version integer not null default 1,
+  key text,
+  priority smallint not null default 0,
+  deliver_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  correlation_id text,
+  causation_id text,
+  headers json,
+  payload json,
+  body bytea,
+  content_type text,
+  published_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (id)
+);
+CREATE INDEX held_xid_id_idx ON held USING btree (xid, id);
+
+create table inbox (
+  message_id uuid not null,
+  consumer text not null,
+  processed_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (message_id, consumer)
+) partition by RANGE (message_id);
+
+create table inbox_other (
+  message_id uuid not null,
+  consumer text not null,
+  processed_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (message_id, consumer)
+);
+CREATE INDEX inbox_other_processed ON inbox_other USING btree (processed_at);
+
+create table inbox_parts (
+  name text not null,
+  from_day date,
+  to_day date,
+  PRIMARY KEY (name)
+);
+
+create table leases (
+  id bigint not null generated always as identity,
+  token uuid not null default gen_random_uuid(),
+  queue integer not null,
+  holder text not null,
+  expires_at timestamp with time zone not null,
+  deliveries jsonb not null,
+  PRIMARY KEY (id)
+)
+with (
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=1000
+);
+CREATE INDEX leases_expires ON leases USING btree (expires_at);
+
+create table outbox (
+  id bigint not null default nextval('outbox_id'::regclass),
+  xid xid8 not null default pg_current_xact_id(),
+  message_id uuid not null,
+  exchange text not null,
+  routing_key text not null,
+  type text not null,
+  version integer not null default 1,
+  key text,
+  priority smallint not null default 0,
+  deliver_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  correlation_id text,
+  causation_id text,
+  headers json,
+  payload json,
+  body bytea,
+  content_type text,
+  published_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (id)
+) partition by RANGE (id);
+CREATE INDEX outbox_xid ON ONLY outbox USING btree (xid, id);
+
+create table partitions (
+  name text not null,
+  from_id bigint not null,
+  to_id bigint,
+  made_at timestamp with time zone not null default clock_timestamp(),
+  emptied_at timestamp with time zone,
+  PRIMARY KEY (name)
+);
+
+create table positions (
+  reader text not null,
+  number bigint not null default nextval('position_number'::regclass),
+  tick bigint not null,
+  id bigint not null,
+  floor_id bigint not null default 0,
+  system_identifier bigint,
+  at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (reader, number)
+);
+
+create table queues (
+  id integer not null generated always as identity,
+  name text not null,
+  kind text not null default 'standard'::text,
+  max_attempts integer not null default 10,
+  max_crashes integer not null default 3,
+  retry jsonb not null default '{}'::jsonb,
+  owner text,
+  declared_at timestamp with time zone not null default clock_timestamp(),
+  UNIQUE (name),
+  PRIMARY KEY (id),
+  CHECK ((kind = ANY (ARRAY['standard'::text, 'stream'::text])))
+);
+
+create table ready (
+  queue integer not null,
+  priority smallint not null,
+  "position" bigint not null default nextval('ready_position'::regclass),
+  message bigint not null,
+  message_id uuid not null,
+  attempts integer not null default 0,
+  crashes integer not null default 0,
+  history jsonb,
+  PRIMARY KEY (queue, priority, "position")
+)
+with (
+  autovacuum_analyze_scale_factor=0,
+  autovacuum_analyze_threshold=50000,
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_insert_scale_factor=0,
+  autovacuum_vacuum_insert_threshold=50000,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=5000
+);
+CREATE INDEX ready_charged ON ready USING btree (queue, priority, "position") WHERE (crashes > 0);
+
+create table scheduled (
+  due_at timestamp with time zone not null,
+  "position" bigint not null default nextval('ready_position'::regclass),
+  queue integer not null,
+  priority smallint not null,
+  message bigint not null,
+  message_id uuid not null,
+  attempts integer not null default 0,
+  crashes integer not null default 0,
+  history jsonb,
+  PRIMARY KEY (due_at, "position")
+)
+with (
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=5000
+);
+CREATE INDEX scheduled_message ON scheduled USING btree (message_id);
+
+create table settings (
+  one boolean not null default true,
+  payload_bytes integer not null default 1048576,
+  functions text,
+  PRIMARY KEY (one),
+  CHECK (one)
+);
+
+create table settled (
+  lease bigint not null,
+  "position" bigint not null,
+  PRIMARY KEY (lease, "position")
+)
+with (
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=5000
+);
+
+create table tally (
+  xid xid8 not null default pg_current_xact_id(),
+  scope text not null,
+  name text not null,
+  counter text not null,
+  n bigint not null
+);
+CREATE INDEX tally_xid ON tally USING btree (xid);
+
+create table ticks (
+  number bigint not null,
+  snapshot pg_snapshot not null,
+  top_id bigint not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (number)
+);
+
+create table turns (
+  name text not null,
+  PRIMARY KEY (name)
+);
+
+create table inbox_d⟨day 0⟩ partition of inbox FOR VALUES FROM ('⟨day 0⟩') TO ('⟨day 1⟩');
+
+create table inbox_d⟨day 1⟩ partition of inbox FOR VALUES FROM ('⟨day 1⟩') TO ('⟨day 2⟩');
+
+create table inbox_d⟨day 2⟩ partition of inbox FOR VALUES FROM ('⟨day 2⟩') TO ('⟨day 3⟩');
+
+create table inbox_head partition of inbox FOR VALUES FROM (MINVALUE) TO ('⟨day 0⟩');
+
+create table inbox_tail partition of inbox FOR VALUES FROM ('⟨day 3⟩') TO (MAXVALUE);
+
+create table outbox_p1 partition of outbox FOR VALUES FROM (MINVALUE) TO ('200001');
+
+create table outbox_p200001 partition of outbox FOR VALUES FROM ('200001') TO ('400001');
+
+create table outbox_p400001 partition of outbox FOR VALUES FROM ('400001') TO (MAXVALUE);
+
+CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION wake_relay();
+
+create function add_to_fold(_counts jsonb, _since jsonb)
+returns jsonb
+language sql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function apply_outcomes(_queue integer, _consumer text, _outcomes jsonb)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function audit()
+returns TABLE(scope text, name text, routed bigint, ready bigint, scheduled bigint, leased bigint, completed bigint, retried bigint, dead bigint, expired bigint, discarded bigint, purged bigint, redriven bigint, published bigint, unmatched bigint, unrouted bigint, difference bigint)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function backlog(queue text)
+returns bigint
+language plpgsql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function between_ticks(_a pg_snapshot, _b pg_snapshot, _floor bigint, _limit integer)
+returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function between_ticks_after(_a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _limit integer)
+returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function bury(_queue integer, _message bigint, _message_id uuid, _priority smallint, _attempts integer, _crashes integer, _history jsonb, _reason text)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function charge_crashes(_queue integer, _priorities smallint[], _positions bigint[], _max_crashes integer)
+returns TABLE("position" bigint, message_id uuid, crashes integer, dead boolean)
+language plpgsql
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function checked(_exchange text, _routing_key text, _type text, _version integer, _key text, _priority integer, _delay_ms double precision, _deliver_at timestamp with time zone, _expires_in_ms double precision, _correlation_id text, _causation_id text, _headers json, _payload json, _body text, _content_type text, _payload_bytes integer, _exchanges text[])
+returns boolean
+language plpgsql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function claim(_queue integer, _consumer text, _limit integer, _floors bigint[])
+returns SETOF claimed
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function claim_again(_queue integer, _consumer text, _priorities smallint[], _positions bigint[])
+returns SETOF claimed
+language plpgsql
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function claim_alone(_queue integer, _consumer text)
+returns SETOF claimed
+language plpgsql
+  set enable_seqscan=off
+  set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function complete(lease_id bigint, token uuid, "position" bigint)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function count_dead_purged(_queues integer[])
+returns void
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function count_queue(_queue integer, _counter text, _n bigint)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function counters()
+returns TABLE(scope text, name text, counter text, n bigint)
+language plpgsql stable
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function dead_letter(lease_id bigint, token uuid, "position" bigint, reason text)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function drop_shells()
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function empty_partition(_retention_ms double precision)
+returns text
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function ended_between(_a pg_snapshot, _b pg_snapshot)
+returns xid8[]
+language sql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function extend(lease_id bigint, token uuid, lease interval DEFAULT '00:01:00'::interval)
+returns timestamp with time zone
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function extend_lease(_lease bigint, _token uuid, _lease_ms double precision)
+returns SETOF timestamp with time zone
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function first_id(_day date)
+returns uuid
+language sql immutable;
+
+create function fold_tally()
+returns boolean
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function forget_processed(_consumer text, _ids uuid[])
+returns void
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function headers_match(_headers json, _match text, _arguments jsonb)
+returns boolean
+language sql immutable;
+
+create function headers_problem(_headers json)
+returns text
+language plpgsql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function is_v7(_id uuid)
+returns boolean
+language sql immutable;
+
+create function json_depth(_text text, _limit integer)
+returns integer
+language plpgsql immutable strict;
+
+create function json_problem(_name text, _text text, _max_bytes integer)
+returns text
+language plpgsql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
+returns TABLE(lease bigint, token uuid, expires_at timestamp with time zone, delivery claimed)
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lock_class()
+returns integer
+language sql immutable;
+
+create function lock_keys(_keys text[])
+returns void
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lock_object(_purpose text)
+returns integer
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lock_ready(_queue integer, _limit integer, _floors bigint[])
+returns tid[]
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lock_to_lease(_queue integer, _limit integer, _floors bigint[])
+returns tid[]
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function make_inbox_part()
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function make_partitions(_retention_ms double precision)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function message_problem(_exchange text, _routing_key text, _type text, _version integer, _key text, _priority integer, _delay_ms double precision, _deliver_at timestamp with time zone, _expires_in_ms double precision, _correlation_id text, _causation_id text, _headers json, _payload json, _body bytea, _content_type text, _payload_bytes integer)
+returns text
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function messages_by_id(_ids bigint[])
+returns SETOF outbox
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function must_be_settled(_settled bigint[], _position bigint)
+returns void
+language plpgsql;
+
+create function name_problem(_name text, _value text, _least integer)
+returns text
+language sql immutable;
+
+create function next_between_ticks(_a pg_snapshot, _b pg_snapshot, _after bigint)
+returns bigint
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function next_lapse(_sweep boolean)
+returns double precision
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function note_or_put_off(_consumer text, _wanted ready[], OUT taken ready[], OUT known uuid[])
+returns record
+language plpgsql
+  set lock_timeout=50ms
+  set search_path=⟨schema⟩, pg_temp;
+
+create function note_processed(_consumer text, _ids uuid[])
+returns uuid[]
+language plpgsql
+  set enable_seqscan=off
+  set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function position_of(_reader text)
+returns positions
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function prepare_to_wait()
+returns boolean
+language plpgsql;
+
+create function promote_due(_limit integer, _sweep boolean, OUT promoted integer, OUT queues integer[], OUT next_due_ms double precision)
+returns record
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function publish(exchange text, routing_key text, payload json, type text DEFAULT NULL::text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, id uuid DEFAULT NULL::uuid, version integer DEFAULT 1, priority integer DEFAULT 0, delay interval DEFAULT NULL::interval, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, expires_in interval DEFAULT NULL::interval, correlation_id text DEFAULT NULL::text, causation_id text DEFAULT NULL::text, lock_key boolean DEFAULT false, body bytea DEFAULT NULL::bytea, content_type text DEFAULT NULL::text)
+returns uuid
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function publish_all(messages json)
+returns TABLE(id text, duplicate text)
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function publish_all(messages text)
+returns TABLE(id text, duplicate text)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function purge_dead_letters(_ids bigint[], _queue integer DEFAULT NULL::integer)
+returns TABLE(id bigint, queue text)
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function queue_channel(_queue integer)
+returns text
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function queue_id(_queue text)
+returns integer
+language plpgsql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function queue_status(_queue text DEFAULT NULL::text)
+returns TABLE(name text, kind text, depth bigint, ready bigint, scheduled bigint, leased bigint, dead bigint, oldest_ms double precision, routed bigint, completed bigint, retried bigint, died bigint, over_ms double precision)
+language plpgsql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function ready_queues(_queues integer[])
+returns SETOF integer
+language sql stable
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function receive(queue text, max integer DEFAULT 1, lease interval DEFAULT '00:01:00'::interval)
+returns TABLE(lease_id bigint, token uuid, "position" bigint, message_id uuid, type text, version integer, exchange text, routing_key text, key text, headers json, payload json, body bytea, content_type text, attempt integer, published_at timestamp with time zone, expires_at timestamp with time zone)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function recover_leases(_limit integer, OUT returned integer, OUT dead integer)
+returns record
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function redrive(_ids bigint[], _by text DEFAULT NULL::text, _queue integer DEFAULT NULL::integer)
+returns TABLE(id bigint, queue text, redriven boolean)
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function refold_tally()
+returns void
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function refuse_message(_type text, _reason text, _code text DEFAULT 'PH001'::text)
+returns boolean
+language plpgsql;
+
+create function refuse_unreadable(_text text)
+returns void
+language plpgsql;
+
+create function relay_channel()
+returns text
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function relay_cycle(_chunk integer, _sweep boolean, OUT turn boolean, OUT messages integer, OUT deliveries integer, OUT promoted integer, OUT more boolean, OUT queues integer[], OUT next_due_ms double precision, OUT next_lease_ms double precision, OUT rebased boolean)
+returns record
+language plpgsql
+  set lock_timeout=5s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function relay_status(_limit integer, OUT tick bigint, OUT at timestamp with time zone, OUT unrouted integer, OUT oldest_ms double precision, OUT duty_pid integer, OUT duty_name text, OUT standing_by integer)
+returns record
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function release_leased(_lease bigint, _token uuid, _positions bigint[])
+returns SETOF bigint
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function remember_ids(_ids uuid[])
+returns uuid[]
+language plpgsql
+  set lock_timeout=5s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function restore_ready(_queue integer, _priorities smallint[], _positions bigint[])
+returns TABLE("position" bigint, restored boolean)
+language sql
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function retry(lease_id bigint, token uuid, "position" bigint, delay interval DEFAULT '00:00:10'::interval, error text DEFAULT NULL::text)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer, OUT messages integer, OUT deliveries integer, OUT last_id bigint, OUT queues integer[])
+returns record
+language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function settle(_queue integer, _consumer text, _completed integer, _outcomes jsonb DEFAULT NULL::jsonb)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function settle_leased(_lease bigint, _token uuid, _consumer text, _outcomes jsonb, _inbox boolean)
+returns SETOF bigint
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function suspects(_queue integer, _limit integer, _below bigint[])
+returns TABLE(priority smallint, "position" bigint, message_id uuid, crashes integer)
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take(_consumer text, _rows tid[])
+returns SETOF claimed
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function tick_before(_a pg_snapshot, _b pg_snapshot, _limit integer)
+returns pg_snapshot
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function tick_of(_number bigint)
+returns ticks
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function top_id()
+returns bigint
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_dead_letters(_retention_ms double precision)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_dedupe()
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_held()
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_inbox(_retention_ms double precision)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_logs()
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function unrouted(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer)
+returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function upkeep_turn()
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function uuid_v7()
+returns uuid
+language sql;
+
+create function wait_for_duty(_patience_ms integer)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function wake_relay()
+returns trigger
+language plpgsql;
+
+create function with_messages(_taken ready[], _known uuid[])
+returns SETOF claimed
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;

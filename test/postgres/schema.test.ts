@@ -1,0 +1,60 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { migrate, printMigrations } from '../../src/postgres/migrate.ts'
+import { bench } from './bench.ts'
+import { describeSchema } from './schema.ts'
+
+const SNAPSHOT = fileURLToPath(new URL('schema.sql', import.meta.url))
+
+test('the schema is the one in schema.sql (UPDATE_SCHEMA=1 writes it anew)', async () => {
+  const b = await bench()
+  const schema = await describeSchema(b.pool, 'posthaste')
+  if (process.env.UPDATE_SCHEMA) await writeFile(SNAPSHOT, schema)
+  expect(schema).toBe(await readFile(SNAPSHOT, 'utf8'))
+})
+
+test('a schema of any name is the same', async () => {
+  const b = await bench({ alone: true })
+  await migrate({ url: b.url, schema: 'another_1' })
+  expect(await describeSchema(b.pool, 'another_1')).toBe(await describeSchema(b.pool, 'posthaste'))
+})
+
+test('the script for other migration tools makes the same schema', async () => {
+  const b = await bench({ alone: true })
+  await b.pool.query(await printMigrations({ schema: 'printed' }))
+  expect(await describeSchema(b.pool, 'printed')).toBe(await describeSchema(b.pool, 'posthaste'))
+})
+
+test('every function that reads a name of the schema fixes its search_path, temporary objects last, and runs as its caller', async () => {
+  const b = await bench()
+  const { rows } = await b.pool.query(`
+    select p.proname as name, p.prosecdef as definer, p.proconfig as config
+    from pg_proc p
+    where p.pronamespace = 'posthaste'::regnamespace`)
+  for (const { name, definer, config } of rows) {
+    expect(definer, name).toBe(false)
+    const path = (config ?? []).find((setting: string) => setting.startsWith('search_path='))
+    if (path !== undefined) expect(path, name).toBe('search_path=posthaste, pg_temp')
+  }
+  const free = rows.filter(
+    ({ config }) => !(config ?? []).some((setting: string) => setting.startsWith('search_path=')),
+  )
+  expect(free.map(({ name }) => name).toSorted()).toEqual(WITHOUT_PATH)
+})
+
+/** They name nothing of the schema, and run where a caller with a search_path of ours calls them, or read built-in names alone. */
+const WITHOUT_PATH = [
+  'first_id',
+  'headers_match',
+  'is_v7',
+  'json_depth',
+  'lock_class',
+  'must_be_settled',
+  'name_problem',
+  'prepare_to_wait',
+  'refuse_message',
+  'refuse_unreadable',
+  'uuid_v7',
+  'wake_relay',
+]
