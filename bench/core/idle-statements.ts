@@ -26,7 +26,7 @@ export const idleStatements: Workload = {
   goals: [{ name: 'idle.statements', unit: 'statements/s and process', measure: { kind: 'below', target: 2 } }],
   deadlineMs: 120_000,
   async run(bench) {
-    const server = await startServer({ shared_preload_libraries: 'pg_stat_statements' })
+    const server = await startServer(twentyQueues, { shared_preload_libraries: 'pg_stat_statements' })
     try {
       await using alone = new Bench(server, (line) => bench.say(line))
       await runOn(server.url, 'create extension pg_stat_statements')
@@ -56,7 +56,6 @@ async function settled(bench: Bench): Promise<Combination[]> {
 
 async function started(bench: Bench, processes: number, state: 'idle' | 'open publisher'): Promise<Combination> {
   const database = await bench.database()
-  await declareAll(bench, database)
   await bench.process(database, { relay: true, consume: 'twenty queues' })
   await Promise.all(
     Array.from({ length: processes - 1 }, () =>
@@ -65,12 +64,6 @@ async function started(bench: Bench, processes: number, state: 'idle' | 'open pu
   )
   if (state === 'open publisher') await leaveOpen(bench, database)
   return { name: `${processes} ${processes === 1 ? 'relay' : 'relays'}, ${state}`, database, processes }
-}
-
-async function declareAll(bench: Bench, database: string): Promise<void> {
-  const pool = bench.pool(database, 1)
-  await new Posthaste({ database: pgDatabase(pool), topology: twentyQueues }).declare()
-  await bench.end(pool)
 }
 
 /** A transaction that published while the relay was awake, silently: the relay cannot get the sleep lock before it ends. */

@@ -2,6 +2,7 @@ import type { EmbeddedPostgres } from '../../src/embedded/index.ts'
 import { Bench } from './bench.ts'
 import { load, machine } from './machine.ts'
 import { runOn, SETTINGS, startServer } from './server.ts'
+import { topology } from './shop.ts'
 import { type Findings, notRun, reached, type Target, type Workload } from './workload.ts'
 
 export interface Outcome {
@@ -18,7 +19,7 @@ export async function measure(
   say: (line: string) => void,
 ): Promise<Outcome> {
   const startedAt = new Date()
-  const server = await startServer()
+  const server = await startServer(topology)
   try {
     const targets: Target[] = []
     const reports: Record<string, unknown> = {}

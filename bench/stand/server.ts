@@ -1,7 +1,6 @@
 import pg from 'pg'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/index.ts'
-import { migrate, Posthaste, pgDatabase } from '../../src/index.ts'
-import { topology } from './shop.ts'
+import { migrate, Posthaste, pgDatabase, type Topology } from '../../src/index.ts'
 
 /**
  * What the server is told beyond PostgreSQL's own settings; everything that makes a COMMIT durable is on. Room for the log, so
@@ -19,13 +18,16 @@ export const SETTINGS = Object.freeze({
 
 export const TEMPLATE = 'bench_template'
 
-/** A server with a database to clone: migrated, its topology declared. */
-export async function startServer(settings: Readonly<Record<string, string | number>> = {}): Promise<EmbeddedPostgres> {
+/** A server with a database to clone: migrated, the topology declared. */
+export async function startServer(
+  topology: Topology,
+  settings: Readonly<Record<string, string | number>> = {},
+): Promise<EmbeddedPostgres> {
   const server = await startEmbeddedPostgres({ settings: { ...SETTINGS, ...settings } })
   try {
     await runOn(server.url, `create database ${TEMPLATE}`)
     await migrate({ url: server.urlOf(TEMPLATE) })
-    await declare(server.urlOf(TEMPLATE))
+    await declare(server.urlOf(TEMPLATE), topology)
     return server
   } catch (error) {
     await server.stop()
@@ -33,7 +35,7 @@ export async function startServer(settings: Readonly<Record<string, string | num
   }
 }
 
-async function declare(url: string): Promise<void> {
+async function declare(url: string, topology: Topology): Promise<void> {
   const pool = new pg.Pool({ connectionString: url, max: 1 })
   await new Posthaste({ database: pgDatabase(pool), topology }).declare()
   await pool.end()

@@ -41,6 +41,28 @@ begin
   limit _limit;
 end $$;
 
+-- The same, of ids up to `_top` alone. Of a large set most lies above what was the top when A was taken; this finds what
+-- lies below from the index, in one pass that reads no other row.
+create or replace function between_ticks_below(_a pg_snapshot, _b pg_snapshot, _floor bigint, _top bigint, _limit integer)
+returns table (id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamptz, headers json)
+language plpgsql set search_path from current set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+  ended xid8[] := ended_between(_a, _b);
+  low xid8 := pg_snapshot_xmax(_a);
+  high xid8 := pg_snapshot_xmax(_b);
+begin
+  return query
+  select id, message_id, exchange, routing_key, type, priority, deliver_at, headers
+  from outbox
+  where (xid = any (ended) or xid >= low and xid < high)
+    and pg_visible_in_snapshot(xid, _b)
+    and id > _floor and id <= _top
+  order by id + 0
+  limit _limit;
+end $$;
+
 -- The next `_limit` messages after `_after` and up to `_top` between two ticks, when there are more than fit one chunk: read
 -- in the order of id through the primary key, so that a large set is walked once and never sorted again. What lies between
 -- its ids and is not of the set is walked too, so `_top` has to be near.
@@ -64,8 +86,9 @@ begin
   limit _limit;
 end $$;
 
--- The lowest id above `_after` between two ticks, or null: where the walk goes on beyond a gap in the set.
-create or replace function next_between_ticks(_a pg_snapshot, _b pg_snapshot, _after bigint) returns bigint
+-- Where the walk goes on beyond a gap: the lowest id above `_after` that may be of the set, or null. Up to what was the top
+-- when A was taken, ids are those of the set; above, they are those of whatever is there.
+create or replace function next_between_ticks(_a pg_snapshot, _a_top bigint, _b pg_snapshot, _after bigint) returns bigint
 language plpgsql set search_path from current set enable_seqscan = off set jit = off
 as $$
 declare
@@ -73,34 +96,13 @@ declare
   low xid8 := pg_snapshot_xmax(_a);
   high xid8 := pg_snapshot_xmax(_b);
 begin
-  return (
-    select min(id + 0)
-    from outbox
-    where (xid = any (ended) or xid >= low and xid < high)
-      and pg_visible_in_snapshot(xid, _b)
-      and id > _after);
-end $$;
-
--- B, or when some `_limit` messages of transactions that began after A lie between, a snapshot before it: the one that sees
--- what B sees of the transactions below an xid. All of what A sees it sees, and B sees all of what it sees, so the rule above
--- holds between A and it, and between it and B: a backlog is taken in slices, and none is larger than a few chunks unless one
--- transaction is.
-create or replace function tick_before(_a pg_snapshot, _b pg_snapshot, _limit integer) returns pg_snapshot
-language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
-as $$
-declare
-  low xid8 := pg_snapshot_xmax(_a);
-  high xid8 := pg_snapshot_xmax(_b);
-  cut bigint;
-  running bigint[];
-begin
-  select xid::text::bigint into cut from outbox where xid >= low and xid < high order by xid offset _limit limit 1;
-  if cut is null then
-    return _b;
-  end if;
-  cut := greatest(cut, low::text::bigint + 1);
-  running := array(select x::text::bigint from pg_snapshot_xip(_b) x where x::text::bigint < cut order by 1);
-  return format('%s:%s:%s', coalesce(running[1], cut), cut, array_to_string(running, ','))::pg_snapshot;
+  return coalesce(
+    (select min(id + 0)
+     from outbox
+     where (xid = any (ended) or xid >= low and xid < high)
+       and pg_visible_in_snapshot(xid, _b)
+       and id > _after and id <= _a_top),
+    (select id from outbox where id > greatest(_after, _a_top) order by id limit 1));
 end $$;
 
 -- The largest id there is, from the end of the index of the last partition that has something.

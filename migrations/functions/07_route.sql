@@ -19,6 +19,8 @@ begin
   case _state
     when 'between' then
       return query select * from between_ticks(_a, _b, _floor, _limit);
+    when 'far' then
+      return query select * from between_ticks_below(_a, _b, _floor, _top, _limit);
     when 'amid' then
       return query select * from between_ticks_after(_a, _b, greatest(_after, _floor), _top, _limit);
     when 'restored' then
@@ -193,11 +195,14 @@ end $$;
 -- One turn of the relay, one transaction: route a chunk, promote what is due, wake the queues that got something.
 -- turn: false when another relay has it. more: there is more to do at once.
 --
---   between   everything up to a tick A is routed; B is now, or earlier when a backlog lies between. One chunk of what lies
---             between is routed, and B is the new tick if there was something, or if finding nothing was costly
---   amid      the set between the last two ticks did not fit one chunk: on by the next ids, a window at a time; an empty
---             window is a gap in the set, which is leapt over
+--   between   everything up to a tick A is routed. One chunk of what lies between A and now, B, is routed, and B is the new
+--             tick if there was something, or if finding nothing was costly
+--   far       the same, when many ids were given since A: one chunk of what lies below A's top, the rest is left for amid
+--   amid      the set between the last two ticks did not fit one chunk: on by the next ids, a stretch at a time; an empty
+--             stretch is a gap in the set, which is leapt over
 --   restored  the ticks are another cluster's, or of this one's future: everything unrouted at once, and a new beginning
+--
+-- No look takes longer than a chunk and a stretch do, whatever the backlog, but for a pass through the index in far.
 create or replace function relay_cycle(
   _chunk integer, _sweep boolean,
   out turn boolean, out messages integer, out deliveries integer, out promoted integer, out more boolean, out queues integer[],
@@ -208,14 +213,12 @@ as $$
 #variable_conflict use_column
 declare
   whole constant bigint := 9223372036854775807;
-  stretch constant integer := 20 * _chunk;
-  many_xids constant bigint := 256;
+  stretch constant bigint := 20 * _chunk;
   cluster bigint := (select system_identifier from pg_control_system());
   began timestamptz := clock_timestamp();
   here positions;
   a ticks;
   b ticks;
-  now_seen pg_snapshot;
   edge bigint;
   routed record;
   due record;
@@ -241,6 +244,7 @@ begin
     routed := route_chunk('restored', coalesce(a.snapshot, b.snapshot), b.snapshot, here.id, b.top_id, here.floor_id, null);
     perform refold_tally();
     here.floor_id := top_id();
+    perform setval('outbox_id', greatest(last_value, here.floor_id)) from outbox_id;
     insert into ticks (number, snapshot, top_id) values (here.tick + 1, pg_current_snapshot(), here.floor_id);
     insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick + 1, whole, here.floor_id, cluster);
     rebased := true;
@@ -253,24 +257,31 @@ begin
       when routed.messages >= _chunk then routed.last_id
       when edge >= b.top_id then whole
       when routed.messages > 0 then edge
-      else coalesce(next_between_ticks(a.snapshot, b.snapshot, edge) - 1, whole)
+      else coalesce(next_between_ticks(a.snapshot, a.top_id, b.snapshot, edge) - 1, whole)
     end;
     insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick, here.id, here.floor_id, cluster);
     more := true;
   else
     a := b;
-    select pg_current_snapshot() into now_seen;
-    b.snapshot := now_seen;
-    if pg_snapshot_xmax(now_seen)::text::bigint - pg_snapshot_xmax(a.snapshot)::text::bigint > many_xids then
-      b.snapshot := tick_before(a.snapshot, now_seen, stretch);
+    select a.number + 1, pg_current_snapshot(), 0, began into b;
+    b.top_id := (select last_value from outbox_id);
+    if b.top_id - a.top_id > stretch then
+      routed := route_chunk('far', a.snapshot, b.snapshot, 0, a.top_id, here.floor_id, _chunk);
+      here.id := case when routed.messages >= _chunk then routed.last_id else a.top_id end;
+      more := true;
+    else
+      routed := route_chunk('between', a.snapshot, b.snapshot, 0, 0, here.floor_id, _chunk);
+      here.id := case when routed.messages >= _chunk then routed.last_id else whole end;
+      more := routed.messages >= _chunk;
     end if;
-    routed := route_chunk('between', a.snapshot, b.snapshot, 0, 0, here.floor_id, _chunk);
-    more := routed.messages >= _chunk or b.snapshot::text <> now_seen::text;
+    -- where the walk ends, should the sequence have been set back
+    if here.id < whole then
+      b.top_id := greatest(b.top_id, top_id());
+    end if;
     -- a tick for nothing now and then: rows of an open or rolled back bulk are passed over once, not in every cycle
     if more or routed.messages > 0 or a.at < began - interval '1 minute' or clock_timestamp() > began + interval '20 ms' then
-      insert into ticks (number, snapshot, top_id) values (here.tick + 1, b.snapshot, top_id());
-      insert into positions (reader, tick, id, floor_id, system_identifier)
-      values ('router', here.tick + 1, case when routed.messages >= _chunk then routed.last_id else whole end, here.floor_id, cluster);
+      insert into ticks select b.*;
+      insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', b.number, here.id, here.floor_id, cluster);
     end if;
   end if;
   messages := routed.messages;

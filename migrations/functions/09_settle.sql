@@ -63,7 +63,7 @@ end $$;
 -- aborted, this statement fails, so an abort that a handler swallowed never passes for success. The note of a duplicate is
 -- not taken back: it is another delivery's, which had its effect.
 create or replace function settle(_queue integer, _consumer text, _completed integer, _outcomes jsonb default null) returns void
-language plpgsql set search_path from current
+language plpgsql set search_path from current set plan_cache_mode = force_generic_plan
 as $$
 begin
   if _completed > 0 then

@@ -191,10 +191,13 @@ begin
   if not exists (select from held) or not upkeep_turn() then
     return false;
   end if;
-  delete from held h
-  where not exists (select from ready where message = h.id)
-    and not exists (select from scheduled where message = h.id)
-    and not exists (select from leases l cross join jsonb_array_elements(l.deliveries) d where (d ->> 'message')::bigint = h.id);
+  delete from held
+  where id in (
+    select id from held
+    except (
+      select message from ready
+      union all select message from scheduled
+      union all select (d ->> 'message')::bigint from leases l cross join jsonb_array_elements(l.deliveries) d));
   return true;
 end $$;
 

@@ -29,7 +29,7 @@ const SEAMS: readonly Seam[] = [
   { step: 'before the turn', in: 'relay_cycle', before: `perform from turns where name = 'router'` },
   { step: 'with the turn', in: 'relay_cycle', after: 'turn := true;' },
   { step: 'position read', in: 'relay_cycle', after: 'b := tick_of(here.tick);' },
-  { step: 'snapshot taken', in: 'relay_cycle', after: 'select pg_current_snapshot() into now_seen;' },
+  { step: 'snapshot taken', in: 'relay_cycle', after: 'select a.number + 1, pg_current_snapshot(), 0, began into b;' },
   { step: 'batch read', in: 'unrouted', before: 'end ' },
   { step: 'deliveries written', in: 'relay_cycle', before: 'messages := routed.messages;' },
 ]
@@ -106,11 +106,11 @@ export async function naiveCursor(pool: pg.Pool): Promise<void> {
     end $$`)
 }
 
-/** The shipped cursor, made to take every backlog in slices of a chunk, however few transactions lie between. */
-export async function slicedCursor(pool: pg.Pool): Promise<void> {
+/** The shipped cursor, made to take every backlog for a large one. */
+export async function farCursor(pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query(`select pg_get_functiondef('posthaste.relay_cycle'::regproc) as text`)
-  const sliced = replaced(rows[0].text, 'many_xids constant bigint := 256', 'many_xids constant bigint := 0')
-  await pool.query(replaced(sliced, 'stretch constant integer := 20 * _chunk', 'stretch constant integer := _chunk'))
+  const near = replaced(rows[0].text, 'if b.top_id - a.top_id > stretch then', 'if b.top_id > a.top_id then')
+  await pool.query(replaced(near, 'stretch constant bigint := 20 * _chunk', 'stretch constant bigint := _chunk'))
 }
 
 function replaced(text: string, old: string, by: string): string {

@@ -21,6 +21,7 @@ export async function storm(
 ): Promise<Set<string>> {
   const committed = new Set<string>()
   const pool = new pg.Pool({ connectionString: b.url, max: writers + relays + 2 })
+  await pool.query('create table accounts as select id, 0 as n from generate_series(0, 9) id')
   const until = performance.now() + durationMs
   const clients = await Promise.all(Array.from({ length: writers }, () => pool.connect()))
   const weather: Weather = { bench: b, pool, committed, bulk, over: () => performance.now() > until }
@@ -63,6 +64,11 @@ async function say(client: pg.PoolClient, random: () => number, { bench: b, bulk
   const ids: string[] = []
   const put = async (n = 1 + Math.floor(random() * 3)) => void ids.push(...(await b.publishMany(client, n)))
   if (chance(0.3)) await client.query('select pg_current_xact_id()')
+  if (chance(0.3)) {
+    const account = Math.floor(random() * 10)
+    const { rows } = await client.query('update accounts set n = n + 1 where id = $1 returning n', [account])
+    ids.push(...(await b.publish(client, { key: `account-${account}`, payload: rows[0].n })))
+  }
   await put()
   if (chance(0.3)) {
     const before = ids.length
@@ -99,13 +105,22 @@ async function isKept(client: pg.PoolClient, random: () => number, { pool }: Wea
   return kept
 }
 
-/** What became of the messages, against what was committed. */
+/** What became of the messages, against what was committed; and whether those of one account are in its order. */
 export async function reckon(b: Bench, committed: ReadonlySet<string>) {
   const routed = await b.ids()
   const seen = new Set(routed)
+  const { rows: disordered } = await b.pool.query(`
+    select key, n, before
+    from (
+      select o.key, o.payload::text::int as n, lag(o.payload::text::int, 1, 0) over (partition by o.key order by r.position) as before
+      from posthaste.ready r join posthaste.outbox o on o.id = r.message
+      where o.key like 'account-%'
+    ) a
+    where n <= before`)
   return {
     lost: [...committed].filter((id) => !seen.has(id)),
     phantoms: [...seen].filter((id) => !committed.has(id)),
     repeated: routed.length - seen.size,
+    disordered,
   }
 }
