@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { CompiledQuery } from 'kysely'
+import { answeredBy, isDirect, mistrust, nameOf } from './database/prepared.ts'
 import { TransactionAborted, TransactionRequired } from './errors.ts'
 import type { Queryable, Row } from './postgres/queryable.ts'
 import { hasCode } from './rules/error-summary.ts'
@@ -115,11 +116,24 @@ function withoutPlugins(handle: KyselyTransactionHandle): KyselyTransactionHandl
 async function pgQueryable(client: PgClientHandle): Promise<Queryable> {
   while (isBusy(client)) await drained(client)
   requireTransaction(client)
-  return queryable('pg client', async (text, values) => {
+  return queryable('pg client', async (text, values, name) => {
     while (isBusy(client)) await drained(client)
     requireTransaction(client)
-    return client.query(text, [...values])
+    if (name !== undefined && isDirect(client))
+      return prepared(client, { text, values: [...values], name: nameOf(text, name) })
+    const answer = await client.query(text, [...values])
+    answeredBy(client, Number(answer.rows[0]?.backend))
+    return answer
   })
+}
+
+async function prepared(client: PgClientHandle, statement: object): Promise<Answer> {
+  try {
+    return await client.query(statement as unknown as string, undefined as unknown as unknown[])
+  } catch (error) {
+    if (hasCode(error, '26000') || hasCode(error, '0A000')) mistrust(client)
+    throw error
+  }
 }
 
 // The status is that of the last answer, and a BEGIN or COMMIT still under way would change it: look when all is answered.
@@ -159,11 +173,14 @@ async function probe(handle: BareTransactionHandle): Promise<Recognised> {
 
 type Answer = { rows: unknown[] } | unknown[]
 
-function queryable(kind: string, send: (text: string, values: readonly unknown[]) => Promise<Answer>): Queryable {
+function queryable(
+  kind: string,
+  send: (text: string, values: readonly unknown[], name: string | undefined) => Promise<Answer>,
+): Queryable {
   return {
-    async query(text, values) {
+    async query(text, values, options) {
       try {
-        const answer = await send(text, values)
+        const answer = await send(text, values, options?.name)
         return { rows: (Array.isArray(answer) ? answer : answer.rows) as Row[] }
       } catch (error) {
         if (hasCode(error, '25P02')) throw new TransactionAborted(kind, { cause: error })

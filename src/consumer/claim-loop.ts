@@ -7,13 +7,13 @@ import { run } from '../postgres/queryable.ts'
 import { summarise } from '../rules/error-summary.ts'
 
 export interface ClaimLoopOptions {
-  /** How often to look for ready deliveries that no notification told of, in milliseconds. @default 2000 */
+  /** How often to look for ready deliveries that no notification told of, in milliseconds. @default 5000 */
   readonly pollIntervalMs?: number
   /** The same while there are no notifications: behind a pooler, or while the connection is being made again. @default 500 */
   readonly pollIntervalWithoutListenMs?: number
 }
 
-const DEFAULTS = Object.freeze({ pollIntervalMs: 2_000, pollIntervalWithoutListenMs: 500 })
+const DEFAULTS = Object.freeze({ pollIntervalMs: 5_000, pollIntervalWithoutListenMs: 500 })
 
 /**
  * Wakes the consumers of a process: one subscription per queue on the shared connection, and one poll for all queues

@@ -4,6 +4,7 @@ import { answerWithin } from '../database/deadline.ts'
 import { condemns, isRefusal, isStale } from '../database/fault.ts'
 import { Lane } from '../database/lane.ts'
 import { ignore, type PgClient, type PgPool, partsOf, quieten, serverOf } from '../database/pool.ts'
+import { answeredBy, isDirect, nameOf, pidOf } from '../database/prepared.ts'
 import { clientOptionsOf, openSession } from '../database/session.ts'
 import { refuseTransactionControl } from '../database/transaction-control.ts'
 import type {
@@ -155,9 +156,6 @@ const BEGIN = 'begin isolation level read committed'
 const BEGIN_AND_LOOK = `${BEGIN}; select pg_backend_pid() as pid`
 const LOOK = 'select pg_backend_pid() as pid'
 
-// Clients seen to talk to the server process that greeted them: one process for life, no pooler between.
-const direct = new WeakSet<PgClient>()
-
 /** A client of the pool while it is ours. What breaks it is remembered, and then it is destroyed instead of released. */
 class Checkout<Client extends PgClient> implements Queryable {
   readonly client: Client
@@ -176,7 +174,7 @@ class Checkout<Client extends PgClient> implements Queryable {
     this.#options = options
     this.#abandoned.promise.catch(ignore)
     partsOf(client).on('error', this.break)
-    if (direct.has(client)) this.pid = partsOf(client).processID!
+    this.pid = pidOf(client)
   }
 
   get idle(): boolean {
@@ -269,11 +267,11 @@ class Checkout<Client extends PgClient> implements Queryable {
 
   #learn(answer: Answer): void {
     this.pid = Number(answer.rows[0]?.pid)
-    if (this.pid === partsOf(this.client).processID) direct.add(this.client)
+    answeredBy(this.client, this.pid)
   }
 
   #nameOf(text: string, options: StatementOptions | undefined): string | undefined {
-    if (options?.name === undefined || !this.#options.prepare || !direct.has(this.client)) return undefined
+    if (options?.name === undefined || !this.#options.prepare || !isDirect(this.client)) return undefined
     return nameOf(text, options.name)
   }
 }
@@ -289,18 +287,6 @@ type Answer = any
 
 // A pipelined client keeps its own order, and sends without waiting.
 const PIPELINE = { run: <Sent>(send: () => Promise<Sent>) => send() } as Lane
-
-const names = new Map<string, string>()
-const NAMES = 1_000
-
-/** One name per text: the same statement of two schemas is two, and pg refuses one name for both. */
-function nameOf(text: string, name: string): string | undefined {
-  const known = names.get(text)
-  if (known !== undefined || names.size >= NAMES) return known
-  const unique = `posthaste_${name}_${names.size}`
-  names.set(text, unique)
-  return unique
-}
 
 const LENT = new Set<PropertyKey>(['release', 'end', 'connect'])
 

@@ -17,7 +17,7 @@ const published = (row: Row): Published => ({ id: row.id, duplicate: row.duplica
 export function publishAll(t: Tables, messages: string): Query<Published> {
   return {
     name: 'posthaste.publish_all',
-    text: `select id, duplicate from ${t.of('publish_all')}($1::text)`,
+    text: `select id, duplicate, pg_backend_pid() as backend from ${t.of('publish_all')}($1::text)`,
     values: [messages],
     decode: published,
   }

@@ -13,8 +13,10 @@ test('the hot statements use their indexes on tables of a million rows', async (
   await backlog(b, 200_000)
   await analysed(b)
   const startedAt = performance.now()
+  await b.cycle({ chunk: 5_000 })
   expect((await b.cycle({ chunk: 5_000 })).messages).toBe(5_000)
   expect(performance.now() - startedAt).toBeLessThan(3_000)
+  await b.drain(10_000)
   await checkPlans(b)
 })
 
@@ -27,12 +29,12 @@ test('an open bulk of a million messages costs the relay one look, not every one
      select gen_random_uuid(), '', $1, 't', '{}' from generate_series(1, 1000000)`,
     [b.queue],
   )
-  await b.cycle()
+  while ((await b.cycle()).more);
   const startedAt = performance.now()
   for (let n = 0; n < 20; n += 1) await b.cycle()
   expect(performance.now() - startedAt).toBeLessThan(1_000)
   await bulk.query('rollback')
-  await b.cycle()
+  while ((await b.cycle()).more);
   const again = performance.now()
   for (let n = 0; n < 20; n += 1) await b.cycle()
   expect(performance.now() - again).toBeLessThan(1_000)

@@ -357,6 +357,13 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function between_ticks_below(_a pg_snapshot, _b pg_snapshot, _floor bigint, _top bigint, _limit integer)
+returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function bury(_queue integer, _message bigint, _message_id uuid, _priority smallint, _attempts integer, _crashes integer, _history jsonb, _reason text)
 returns void
 language plpgsql
@@ -378,6 +385,11 @@ language plpgsql stable
 create function claim(_queue integer, _consumer text, _limit integer, _floors bigint[])
 returns SETOF claimed
 language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function claim_again(_queue integer, _consumer text, _priorities smallint[], _positions bigint[])
@@ -505,15 +517,6 @@ returns integer
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
-create function lock_ready(_queue integer, _limit integer, _floors bigint[])
-returns tid[]
-language plpgsql
-  set enable_bitmapscan=off
-  set enable_seqscan=off
-  set enable_sort=off
-  set jit=off
-  set search_path=⟨schema⟩, pg_temp;
-
 create function lock_to_lease(_queue integer, _limit integer, _floors bigint[])
 returns tid[]
 language plpgsql
@@ -542,6 +545,7 @@ create function messages_by_id(_ids bigint[])
 returns SETOF outbox
 language plpgsql
   set enable_seqscan=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function must_be_settled(_settled bigint[], _position bigint)
@@ -552,7 +556,7 @@ create function name_problem(_name text, _value text, _least integer)
 returns text
 language sql immutable;
 
-create function next_between_ticks(_a pg_snapshot, _b pg_snapshot, _after bigint)
+create function next_between_ticks(_a pg_snapshot, _a_top bigint, _b pg_snapshot, _after bigint)
 returns bigint
 language plpgsql
   set enable_seqscan=off
@@ -576,6 +580,7 @@ returns uuid[]
 language plpgsql
   set enable_seqscan=off
   set lock_timeout=2s
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function position_of(_reader text)
@@ -717,6 +722,7 @@ language plpgsql
 create function settle(_queue integer, _consumer text, _completed integer, _outcomes jsonb DEFAULT NULL::jsonb)
 returns void
 language plpgsql
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function settle_leased(_lease bigint, _token uuid, _consumer text, _outcomes jsonb, _inbox boolean)
@@ -732,19 +738,10 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function take(_consumer text, _rows tid[])
+create function take(_consumer text, _taken ready[])
 returns SETOF claimed
 language plpgsql
-  set enable_seqscan=off
-  set search_path=⟨schema⟩, pg_temp;
-
-create function tick_before(_a pg_snapshot, _b pg_snapshot, _limit integer)
-returns pg_snapshot
-language plpgsql
-  set enable_bitmapscan=off
-  set enable_seqscan=off
-  set enable_sort=off
-  set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function tick_of(_number bigint)
@@ -812,4 +809,6 @@ language plpgsql;
 create function with_messages(_taken ready[], _known uuid[])
 returns SETOF claimed
 language plpgsql
+  set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
