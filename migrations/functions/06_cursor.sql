@@ -58,7 +58,7 @@ begin
   from outbox
   where (xid = any (ended) or xid >= low and xid < high)
     and pg_visible_in_snapshot(xid, _b)
-    and id > _floor and id <= _top
+    and id + 0 > _floor and id <= _top
   order by id + 0
   limit _limit;
 end $$;

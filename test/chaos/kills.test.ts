@@ -24,10 +24,10 @@ it(`producers, relays and consumers are killed ${KILLS} times at random: nothing
   })
 
   for (let kills = 0; kills < KILLS; kills += 1) {
-    await sleep(random() * 250) // the moment is what the seed decides
+    await sleep(random() * 500) // the moment is what the seed decides
     const n = Math.floor(random() * actors.length)
     await kill(actors[n]!.child)
-    actors[n] = await startActor(actors[n]!.role, database.url, SEED * 10 + 100 + kills)
+    actors[n] = spawnActor(actors[n]!.role, database.url, SEED * 10 + 100 + kills)
     expect((await judge(database.pool)).difference, 'the account is balanced at every moment').toBe(0)
   }
 
@@ -49,12 +49,17 @@ async function declare(url: string): Promise<void> {
   await shop.close()
 }
 
-async function startActor(role: (typeof ROLES)[number], url: string, seed: number) {
+async function startActor(...of: Parameters<typeof spawnActor>) {
+  const actor = spawnActor(...of)
+  await firstLine(actor.child)
+  return actor
+}
+
+function spawnActor(role: (typeof ROLES)[number], url: string, seed: number) {
   const child = spawn(process.execPath, [join(ROOT, 'test/chaos/actor.ts'), role, url, String(seed)], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, NODE_NO_WARNINGS: '1' },
   })
-  await firstLine(child)
   return { role, child }
 }
 
