@@ -28,11 +28,10 @@ posthaste.consumer('orders').on(Transition, async (delivery, { tx }) => {
   const { orderId, to } = delivery.payload
   const { rows } = await tx.query('select state from orders where id = $1 for update', [orderId])
   const from: State = rows[0].state
-  if (to === 'shipped' && from === 'placed') return delivery.retry({ delayMs: 50 })
+  if (to === 'shipped' && from === 'placed') return delivery.retry({ delayMs: 250 })
   if (!AFTER[from].includes(to)) return delivery.discard(`${from} cannot become ${to}`)
   await tx.query('update orders set state = $2 where id = $1', [orderId, to])
 })
-posthaste.on('retried', ({ delayMs }) => console.log(`put back for ${delayMs} ms: not paid yet`))
 posthaste.on('discarded', ({ reason }) => console.log(`discarded: ${reason}`))
 await posthaste.start()
 
@@ -46,7 +45,7 @@ async function publish(to: 'paid' | 'shipped' | 'cancelled') {
 
 const putBack = posthaste.until('retried')
 await publish('shipped') // before it is paid
-await putBack
+console.log(`put back for ${(await putBack).delayMs} ms: not paid yet`)
 const shipped = posthaste.until('completed', ({ attempt }) => attempt > 1)
 await publish('paid')
 await shipped
@@ -59,6 +58,6 @@ await posthaste.stop()
 await pool.end()
 
 // Output:
-// put back for 50 ms: not paid yet
+// put back for 250 ms: not paid yet
 // discarded: shipped cannot become cancelled
 // order 7 is shipped

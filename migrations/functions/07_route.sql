@@ -233,6 +233,9 @@ begin
     return;
   end if;
   turn := true;
+  -- Nobody is told of this commit as of something done: a crash that loses it loses tick, position and deliveries together,
+  -- and they are routed again. Whoever claims one of them commits later in the same log, and that flush includes this.
+  perform set_config('synchronous_commit', 'off', true);
 
   -- each of the following looks with a snapshot of its own, taken after the turn was locked
   here := position_of('router');
