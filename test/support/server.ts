@@ -22,12 +22,39 @@ export const TEST_SETTINGS = Object.freeze({
 /** vitest's global set-up: one server per run, migrated once into a template that every test file clones. */
 export default async function server(project: TestProject): Promise<() => Promise<void>> {
   const prefix = `posthaste_test_${randomBytes(4).toString('hex')}`
-  const embedded = process.env.TEST_DATABASE_URL ? undefined : await startEmbeddedPostgres({ settings: TEST_SETTINGS })
-  const url = embedded?.url ?? process.env.TEST_DATABASE_URL!
+  const { url, stop } = await theServer(prefix)
   const template = `${prefix}_template`
   await makeTemplate(url, template)
   project.provide('server', { url, template, prefix })
-  return async () => (embedded ? await embedded.stop() : await dropAll(url, prefix))
+  return stop
+}
+
+interface Served {
+  readonly url: string
+  stop(): Promise<void>
+}
+
+/** A server that is given, a container of a given image, or the embedded one. */
+async function theServer(prefix: string): Promise<Served> {
+  const { TEST_DATABASE_URL: given, TEST_POSTGRES_IMAGE: image } = process.env
+  if (given) return { url: given, stop: () => dropAll(given, prefix) }
+  if (image) return await startContainer(image)
+  const embedded = await startEmbeddedPostgres({ settings: TEST_SETTINGS })
+  return { url: embedded.url, stop: () => embedded.stop() }
+}
+
+/** `TEST_POSTGRES_IMAGE=postgres:15 npm test`; where no container runtime answers it fails, and says so. */
+async function startContainer(image: string): Promise<Served> {
+  const { GenericContainer, Wait } = await import('testcontainers')
+  const settings = Object.entries(TEST_SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  const container = await new GenericContainer(image)
+    .withEnvironment({ POSTGRES_PASSWORD: 'posthaste' })
+    .withCommand(['postgres', ...settings])
+    .withExposedPorts(5432)
+    .withWaitStrategy(Wait.forLogMessage(/database system is ready to accept connections/, 2))
+    .start()
+  const url = `postgres://postgres:posthaste@${container.getHost()}:${container.getMappedPort(5432)}/postgres`
+  return { url, stop: async () => void (await container.stop()) }
 }
 
 async function makeTemplate(url: string, template: string): Promise<void> {
