@@ -110,7 +110,7 @@ test('a LISTEN that is accepted and delivers nothing does not pass for listening
     )
     return found.rows.length > 0 ? found : undefined
   })
-  expect(rows.length).toBeLessThanOrEqual(1)
+  expect(rows.length, 'one that is given up may be closing while the next opens').toBeLessThanOrEqual(2)
   expect(listener.healthy).toBe(false)
   expect(story.filter(({ name }) => name === 'polling')).toHaveLength(1)
 })
