@@ -27,7 +27,7 @@ test('a timed-out handler that goes on writing changes nothing, and its neighbou
   const { consumer, told } = processOn(db.url)
   const zombie: Promise<unknown>[] = []
   let reason: unknown
-  await consumer(queue, { concurrency: 1, batchSize: 5, timeoutMs: 60 })
+  await consumer(queue, { concurrency: 1, batchSize: 5, timeoutMs: 500 })
     .otherwise(async ({ id, payload }, { tx, signal }) => {
       const { n } = payload as Numbered
       await tx.query(EFFECT, [queue.name, id, n])
@@ -41,7 +41,7 @@ test('a timed-out handler that goes on writing changes nothing, and its neighbou
     .start()
   await drained(db.pool, queue, 5)
 
-  expect(reason).toMatchObject({ code: 'HANDLER_TIMEOUT', timeoutMs: 60 })
+  expect(reason).toMatchObject({ code: 'HANDLER_TIMEOUT', timeoutMs: 500 })
   expect((await Promise.allSettled(zombie)).map(({ status }) => status)).toEqual(['rejected'])
   expect(await deadLettersOf(db.pool, queue)).toMatchObject([
     { message_id: ids[2], attempts: 1, crashes: 0, history: [{ code: 'HANDLER_TIMEOUT' }] },
