@@ -155,9 +155,9 @@ describe('redrive', () => {
   })
 
   test('wakes a sleeping relay', async () => {
+    const [id] = await die([to('billing')])
     await using awake = posthasteOn(database)
     await awake.start()
-    const [id] = await die([to('billing')])
     await until(() => relayIsAsleep(), { timeoutMs: 20_000 })
     await posthaste.deadLetters.redrive(id!)
     const ready = async () => (await posthaste.queue('billing').peek()).length > 0
