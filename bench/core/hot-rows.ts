@@ -7,7 +7,7 @@ import { alternate, medians, told } from '../stand/runs.ts'
 import type { Workload } from '../stand/workload.ts'
 
 const ROWS = 200
-const MESSAGES = 10_000
+const MESSAGES = 6_000
 const CONNECTIONS = 10
 const PAIRS = 3
 const effect = plain('hot-rows')

@@ -7,7 +7,7 @@ import { OrderPlaced, twentyQueues } from '../stand/shop.ts'
 import { rounded, type Workload } from '../stand/workload.ts'
 
 const RELAYS = [1, 2, 5]
-const WINDOW_MS = 22_000
+const WINDOW_MS = 20_000
 const SETTLE_MS = 5_000
 const TRIES = 40
 
@@ -26,7 +26,10 @@ export const idleStatements: Workload = {
   goals: [{ name: 'idle.statements', unit: 'statements/s and process', measure: { kind: 'below', target: 2 } }],
   deadlineMs: 120_000,
   async run(bench) {
-    const server = await startServer(twentyQueues, { shared_preload_libraries: 'pg_stat_statements' })
+    const server = await startServer(twentyQueues, {
+      shared_preload_libraries: 'pg_stat_statements',
+      max_connections: 400,
+    })
     try {
       await using alone = new Bench(server, (line) => bench.say(line))
       await runOn(server.url, 'create extension pg_stat_statements')

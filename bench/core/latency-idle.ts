@@ -8,9 +8,9 @@ import { OrderPlaced, topology } from '../stand/shop.ts'
 import { rounded, type Workload } from '../stand/workload.ts'
 
 const RUNS = 2
-const SAMPLES = 300
+const SAMPLES = 260
 const WARM_UP = 20
-const PAUSE_MS = { least: 20, most: 120 }
+const PAUSE_MS = { least: 20, most: 100 }
 
 interface Sample {
   /** From the moment COMMIT was sent. */

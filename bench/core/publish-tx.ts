@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { Posthaste, pgDatabase } from '../../src/index.ts'
 import { type Bench, release } from '../stand/bench.ts'
-import { closedLoop } from '../stand/load.ts'
+import { closedLoop, type LoadOptions } from '../stand/load.ts'
 import { plain } from '../stand/plain.ts'
 import { alternate, medians, told } from '../stand/runs.ts'
 import { runOn } from '../stand/server.ts'
@@ -13,6 +13,7 @@ const CONCURRENCY = 16
 const OTHERS = [1, 4, 64]
 const PAIRS = 5
 const LOAD = { warmUpMs: 500, measureMs: 2_000 }
+const SHORT_LOAD = { warmUpMs: 300, measureMs: 1_000 }
 const limit = plain('publish-tx')
 
 /**
@@ -26,9 +27,10 @@ export const publishTx: Workload = {
   async run(bench) {
     const database = await bench.database()
     await runOn(bench.urlOf(database), limit('set_up').text)
-    const runs = await compare(bench, database, CONCURRENCY, PAIRS)
+    const runs = await compare(bench, database, CONCURRENCY, { pairs: PAIRS, load: LOAD })
     const others: Record<string, unknown> = {}
-    for (const concurrency of OTHERS) others[concurrency] = told(await compare(bench, database, concurrency, 2))
+    for (const concurrency of OTHERS)
+      others[concurrency] = told(await compare(bench, database, concurrency, { pairs: 2, load: SHORT_LOAD }))
     return {
       measured: [{ name: 'publish.tx', ...medians(runs) }],
       report: {
@@ -41,12 +43,17 @@ export const publishTx: Workload = {
   },
 }
 
-async function compare(bench: Bench, database: string, concurrency: number, pairs: number) {
+interface Comparison {
+  readonly pairs: number
+  readonly load: LoadOptions
+}
+
+async function compare(bench: Bench, database: string, concurrency: number, { pairs, load }: Comparison) {
   const clients = await bench.clients(database, concurrency)
   const posthaste = new Posthaste({ database: pgDatabase(bench.pool(database, 1)), topology })
   const runs = await alternate(pairs, {
-    ours: () => closedLoop(clients, LOAD, (client) => publishing(client, posthaste)),
-    baseline: () => closedLoop(clients, LOAD, inserting),
+    ours: () => closedLoop(clients, load, (client) => publishing(client, posthaste)),
+    baseline: () => closedLoop(clients, load, inserting),
   })
   release(clients)
   return runs

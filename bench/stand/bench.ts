@@ -41,7 +41,9 @@ export class Bench implements AsyncDisposable {
 
   pool(database: string, max: number): pg.Pool {
     const pool = new pg.Pool({ connectionString: this.urlOf(database), max })
+    // A workload that is given up leaves clients behind, whose databases are dropped under them.
     pool.on('error', () => {})
+    pool.on('connect', (client) => client.on('error', () => {}))
     this.#pools.add(pool)
     return pool
   }
