@@ -2,16 +2,7 @@ import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
 import { InvalidOption } from './errors.ts'
-import {
-  type DeadLetterRow,
-  type DeadLettersWhere,
-  deadLetterIds,
-  listDeadLetters,
-  purgeDeadLetters,
-  redrive,
-  showDeadLetter,
-  type WholeDeadLetterRow,
-} from './postgres/dead-letters.ts'
+import type { DeadLetterRow, DeadLettersWhere, WholeDeadLetterRow } from './postgres/dead-letters.ts'
 import { numberOf } from './queue-number.ts'
 import { parseOptions, wholeNumber } from './rules/options.ts'
 
@@ -75,6 +66,9 @@ const LIST = FILTER.extend({
 })
 const REDRIVE = z.strictObject({ by: z.string().optional() })
 
+// They are composed with Kysely, whose loading nobody is to wait for who only publishes and consumes.
+const statements = () => import('./postgres/dead-letters.ts')
+
 // A statement that moves more bodies than this would hold its locks, and upkeep, for too long.
 const AT_ONCE = 200
 
@@ -106,13 +100,16 @@ export class DeadLetters {
   async list(options: ListOptions = {}): Promise<DeadLetter[]> {
     const { limit, before, ...filter } = parseOptions(LIST, options)
     const where = { ...(await this.#where(filter)), before: before === undefined ? undefined : checkedId(before) }
-    return await ask(this.#context, listDeadLetters(this.#context.tables, where, limit))
+    return await ask(this.#context, (await statements()).listDeadLetters(this.#context.tables, where, limit))
   }
 
   /** One, with its message; undefined when there is none of this id. */
   async show(id: string): Promise<WholeDeadLetter | undefined> {
     const { queue } = await this.#where({})
-    const [found] = await ask(this.#context, showDeadLetter(this.#context.tables, checkedId(id), queue))
+    const [found] = await ask(
+      this.#context,
+      (await statements()).showDeadLetter(this.#context.tables, checkedId(id), queue),
+    )
     return found
   }
 
@@ -128,7 +125,7 @@ export class DeadLetters {
     const asked: string[] = []
     for await (const { ids, queue } of this.#selected(which)) {
       asked.push(...ids)
-      seen.push(...(await ask(this.#context, redrive(this.#context.tables, { ids, by, queue }))))
+      seen.push(...(await ask(this.#context, (await statements()).redrive(this.#context.tables, { ids, by, queue }))))
     }
     const back = seen.filter(({ redriven }) => redriven)
     this.#tell('redriven', back)
@@ -146,7 +143,9 @@ export class DeadLetters {
     const asked: string[] = []
     for await (const { ids, queue } of this.#selected(which)) {
       asked.push(...ids)
-      seen.push(...(await ask(this.#context, purgeDeadLetters(this.#context.tables, { ids, queue }))))
+      seen.push(
+        ...(await ask(this.#context, (await statements()).purgeDeadLetters(this.#context.tables, { ids, queue }))),
+      )
     }
     this.#tell('purged', seen)
     return { purged: seen.length, missing: without(asked, seen) }
@@ -164,12 +163,15 @@ export class DeadLetters {
   // Up to the newest there is now: one that fails again at once would otherwise be put back for ever.
   async *#found(where: DeadLettersWhere): AsyncGenerator<{ ids: string[]; queue: number | null }> {
     const { tables } = this.#context
-    const [newest] = await ask(this.#context, listDeadLetters(tables, where, 1))
+    const [newest] = await ask(this.#context, (await statements()).listDeadLetters(tables, where, 1))
     if (!newest) return
     const before = String(BigInt(newest.id) + 1n)
     let after = '0'
     for (;;) {
-      const ids = await ask(this.#context, deadLetterIds(tables, { ...where, after, before }, AT_ONCE))
+      const ids = await ask(
+        this.#context,
+        (await statements()).deadLetterIds(tables, { ...where, after, before }, AT_ONCE),
+      )
       if (ids.length === 0) return
       yield { ids, queue: where.queue ?? null }
       after = ids.at(-1)!

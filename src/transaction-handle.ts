@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { CompiledQuery } from 'kysely'
+import { kyselyStatement } from './database/kysely-statement.ts'
 import { answeredBy, isDirect, mistrust, nameOf } from './database/prepared.ts'
 import { TransactionAborted, TransactionRequired } from './errors.ts'
 import type { Queryable, Row } from './postgres/queryable.ts'
@@ -104,7 +104,7 @@ function kyselyQueryable(handle: KyselyTransactionHandle): Queryable {
   if (isCommitted || isRolledBack)
     throw new TransactionRequired('ControlledTransaction', 'publish before commit() or rollback()')
   const bare = withoutPlugins(handle)
-  return queryable('Transaction', (text, values) => bare.executeQuery(CompiledQuery.raw(text, [...values])))
+  return queryable('Transaction', (text, values) => bare.executeQuery(kyselyStatement(text, values)))
 }
 
 // A plugin of yours, CamelCasePlugin say, is not meant for the columns of our statements.

@@ -1,18 +1,18 @@
-import {
+import type {
   CompiledQuery,
-  type ConnectionProvider,
-  type DatabaseConnection,
-  isAbortedTransactionError,
-  type Kysely,
-  type KyselyPlugin,
-  type QueryExecutor,
-  type QueryResult,
-  type Transaction,
+  ConnectionProvider,
+  DatabaseConnection,
+  Kysely,
+  KyselyPlugin,
+  QueryExecutor,
+  QueryResult,
+  Transaction,
 } from 'kysely'
 import { z } from 'zod'
 import { terminateBackend } from '../database/backend.ts'
 import { answerWithin } from '../database/deadline.ts'
 import { condemns, isRefusal } from '../database/fault.ts'
+import { isAbortedByKysely, kyselyStatement } from '../database/kysely-statement.ts'
 import { type ClientParts, ignore, type PgPool, quieten, serverOf } from '../database/pool.ts'
 import { clientOptionsOf, openSession } from '../database/session.ts'
 import { refuseTransactionControl } from '../database/transaction-control.ts'
@@ -93,7 +93,7 @@ class KyselyDatabase<DB> implements Database<Transaction<DB>> {
 
   query(text: string, values: readonly unknown[]): Promise<{ rows: Row[] }> {
     const checkout = new Checkout(this.#deadlineMs, this.#server)
-    return checkout.alone(this.#db, CompiledQuery.raw(text, [...values]))
+    return checkout.alone(this.#db, kyselyStatement(text, values))
   }
 
   guard(tx: Transaction<DB>): Guarded<Transaction<DB>> {
@@ -155,7 +155,7 @@ async function askPid<DB>(tx: Transaction<DB>, checkout: Checkout): Promise<numb
 type Executes = { executeQuery(query: CompiledQuery): Promise<{ rows: unknown[] }> }
 
 async function send(on: Executes, text: string, values: readonly unknown[], checkout: Checkout | undefined) {
-  const answer = on.executeQuery(CompiledQuery.raw(text, [...values]))
+  const answer = on.executeQuery(kyselyStatement(text, values))
   const { rows } = checkout ? await checkout.answerInTime(answer) : await answer
   return { rows: rows as Row[] }
 }
@@ -229,7 +229,7 @@ class Checkout {
   /** What the caller is to be told: the work's own error first, whatever went wrong after it. */
   explain(error: unknown): unknown {
     if (this.#failure) return this.#failure.error
-    if (isAbortedTransactionError(error)) return new TransactionRolledBack({ cause: error })
+    if (isAbortedByKysely(error)) return new TransactionRolledBack({ cause: error })
     if (!this.#commitFailure) return this.#breakage ?? error
     const { error: cause } = this.#commitFailure
     return isRefusal(cause) ? cause : new CommitUnknown({ cause })

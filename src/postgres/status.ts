@@ -1,6 +1,5 @@
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
-import { compile, typed } from './typed.ts'
 
 /** One queue as it stands. */
 export interface QueueStatus {
@@ -67,21 +66,22 @@ export function relayStatus(t: Tables): Query<RelayStatus> {
 }
 
 export function partitions(t: Tables): Query<Partition> {
-  return compile(
-    typed(t).selectFrom('partitions').select(['name', 'from_id', 'to_id', 'made_at', 'emptied_at']).orderBy('from_id'),
-    (row) => ({
+  return {
+    text: `select name, from_id, to_id, made_at, emptied_at from ${t.of('partitions')} order by from_id`,
+    values: [],
+    decode: (row) => ({
       name: row.name,
       from: String(row.from_id),
       to: row.to_id === null ? null : String(row.to_id),
       madeAt: row.made_at,
       emptiedAt: row.emptied_at,
     }),
-  )
+  }
 }
 
 /** The migrations that have run, oldest first. */
 export function appliedMigrations(t: Tables): Query<string> {
-  return compile(typed(t).selectFrom('migrations').select('name').orderBy('id'), ({ name }) => name)
+  return { text: `select name from ${t.of('migrations')} order by id`, values: [], decode: ({ name }) => name }
 }
 
 function queueStatusOf(row: Row): QueueStatus {

@@ -41,19 +41,9 @@ export interface Schema {
     content_type: string | null
     published_at: Date | null
   }
-  partitions: {
-    name: string
-    from_id: string
-    to_id: string | null
-    made_at: Date
-    emptied_at: Date | null
-  }
-  migrations: {
-    id: Generated<number>
-    name: string
-  }
 }
 
+// Loading Kysely takes longer than all the rest: who needs this imports it when it is needed.
 // It compiles and never connects: where a statement runs is for its caller to say.
 const kysely = new Kysely<Schema>({
   dialect: {
