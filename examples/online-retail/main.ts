@@ -17,7 +17,7 @@ const say = (line: string) => (json ? process.stderr : process.stdout).write(`${
 const invoices = await readInvoices(file)
 say(`${invoices.length} invoices read from ${file}`)
 
-const site = await openSite('posthaste_retail')
+const site = await openSite('posthaste_retail', console.log)
 process.once('SIGINT', () => site.close().finally(() => process.exit(130)))
 
 await migrate({ url: site.url })

@@ -86,7 +86,7 @@ async function hosted(settings: Settings, view: View, signal: AbortSignal): Prom
   let site: Site | undefined
   let keep = false
   try {
-    site = await openSite('posthaste_demo')
+    site = await openSite('posthaste_demo', (line) => view.say(line))
     await warm
     signal.throwIfAborted()
     const day = new Day({ ...settings, url: site.url, intents, cache, view })

