@@ -1,11 +1,21 @@
-import { InvalidOption, TransactionAborted } from './errors.ts'
+import { InvalidOption, TransactionAborted, UnknownExchange } from './errors.ts'
 import type { EventBus } from './events.ts'
-import { type Published, publishAll, publishAllProven } from './postgres/outbox.ts'
+import { type Published, publishAll, publishAllProven, publishOne } from './postgres/outbox.ts'
 import { type Query, type Queryable, run } from './postgres/queryable.ts'
 import { refusal } from './postgres/refusal.ts'
 import type { Tables } from './postgres/tables.ts'
 import { hasCode } from './rules/error-summary.ts'
-import { batches, encode, type Message, type PublishOptions, prepare, type RawMessage } from './rules/message.ts'
+import {
+  batches,
+  type CheckedMessage,
+  check,
+  encode,
+  isPlain,
+  type Message,
+  type PublishOptions,
+  prepare,
+  type RawMessage,
+} from './rules/message.ts'
 import type { MessageLimits } from './rules/validate.ts'
 import { type AnyTransaction, outsideOfTransaction, recognise } from './transaction-handle.ts'
 
@@ -35,7 +45,7 @@ export class Outbox {
     given: Publishable | readonly Publishable[],
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
-    const messages = await this.#encoded(given, options)
+    const messages = await this.#checked(given, options)
     const { queryable, proof } = await recognise(handle)
     if (proof === undefined) return this.#answer(given, await this.#append(queryable, messages))
     return this.#answer(given, await this.#appendProven(queryable, messages, proof, handle))
@@ -47,32 +57,45 @@ export class Outbox {
     given: Publishable | readonly Publishable[],
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
-    return this.#answer(given, await this.#append(queryable, await this.#encoded(given, options)))
+    return this.#answer(given, await this.#append(queryable, await this.#checked(given, options)))
   }
 
-  async #encoded(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<string[]> {
+  async #checked(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<CheckedMessage[]> {
     if (isList(given) && options?.id !== undefined)
       throw new InvalidOption('id', 'it would be the id of every message of the list')
     const messages = listOf(given).map((one) => prepare(one, options))
-    for (const { contract, payload } of messages) await contract?.parse(payload)
-    return batches(messages.map((message) => encode(message, this.#limits))).map(({ json }) => json)
+    for (const { contract, payload } of messages) {
+      const parsed = contract?.parse(payload)
+      if (parsed instanceof Promise) await parsed
+    }
+    return messages.map((message) => check(message, this.#limits))
   }
 
-  async #append(queryable: Queryable, calls: readonly string[]): Promise<Published[]> {
+  async #append(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
+    const [only] = messages
+    if (queryable.prepares && only && messages.length === 1 && isPlain(only)) return this.#appendOne(queryable, only)
     const published: Published[] = []
-    for (const call of calls) published.push(...(await this.#run(queryable, publishAll(this.#tables, call))))
+    for (const call of callsOf(messages))
+      published.push(...(await this.#run(queryable, publishAll(this.#tables, call))))
     return published
+  }
+
+  async #appendOne(queryable: Queryable, message: CheckedMessage): Promise<Published[]> {
+    const { name, text, values } = publishOne(this.#tables, message)
+    const { rowCount } = await this.#ask(() => queryable.query(text, values, { name }))
+    if (rowCount !== 1) throw new UnknownExchange(message.envelope.exchange)
+    return [{ id: message.envelope.id, duplicate: false }]
   }
 
   /** The first call shows whether the handle is in a transaction: outside of one it answers no row and adds nothing. */
   async #appendProven(
     queryable: Queryable,
-    calls: readonly string[],
+    messages: readonly CheckedMessage[],
     proof: string,
     handle: unknown,
   ): Promise<Published[]> {
     const published: Published[] = []
-    for (const call of calls) {
+    for (const call of callsOf(messages)) {
       const rows = await this.#run(queryable, publishAllProven(this.#tables, call, proof))
       if (rows.length === 0) throw outsideOfTransaction(handle)
       published.push(...rows)
@@ -80,9 +103,13 @@ export class Outbox {
     return published
   }
 
-  async #run(queryable: Queryable, query: Query<Published>): Promise<Published[]> {
+  #run<Result>(queryable: Queryable, query: Query<Result>): Promise<Result[]> {
+    return this.#ask(() => run(queryable, query))
+  }
+
+  async #ask<Answer>(send: () => Promise<Answer>): Promise<Answer> {
     try {
-      return await run(queryable, query)
+      return await send()
     } catch (error) {
       if (hasCode(error, '25P02')) throw new TransactionAborted('tx', { cause: error })
       throw refusal(this.#tables, error)
@@ -96,6 +123,10 @@ export class Outbox {
     })
     return isList(given) ? published : published[0]!
   }
+}
+
+function callsOf(messages: readonly CheckedMessage[]): string[] {
+  return batches(messages.map(encode)).map(({ json }) => json)
 }
 
 function listOf(given: Publishable | readonly Publishable[]): readonly Publishable[] {

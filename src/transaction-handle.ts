@@ -116,7 +116,7 @@ function withoutPlugins(handle: KyselyTransactionHandle): KyselyTransactionHandl
 async function pgQueryable(client: PgClientHandle): Promise<Queryable> {
   while (isBusy(client)) await drained(client)
   requireTransaction(client)
-  return queryable('pg client', async (text, values, name) => {
+  const send: Send = async (text, values, name) => {
     while (isBusy(client)) await drained(client)
     requireTransaction(client)
     if (name !== undefined && isDirect(client))
@@ -124,7 +124,8 @@ async function pgQueryable(client: PgClientHandle): Promise<Queryable> {
     const answer = await client.query(text, [...values])
     answeredBy(client, Number(answer.rows[0]?.backend))
     return answer
-  })
+  }
+  return { ...queryable('pg client', send), prepares: isDirect(client) }
 }
 
 async function prepared(client: PgClientHandle, statement: object): Promise<Answer> {
@@ -171,17 +172,16 @@ async function probe(handle: BareTransactionHandle): Promise<Recognised> {
   return { queryable: bare, proof }
 }
 
-type Answer = { rows: unknown[] } | unknown[]
+type Answer = { rows: unknown[]; rowCount?: number | null } | unknown[]
 
-function queryable(
-  kind: string,
-  send: (text: string, values: readonly unknown[], name: string | undefined) => Promise<Answer>,
-): Queryable {
+type Send = (text: string, values: readonly unknown[], name: string | undefined) => Promise<Answer>
+
+function queryable(kind: string, send: Send): Queryable {
   return {
     async query(text, values, options) {
       try {
         const answer = await send(text, values, options?.name)
-        return { rows: (Array.isArray(answer) ? answer : answer.rows) as Row[] }
+        return (Array.isArray(answer) ? { rows: answer } : answer) as { rows: Row[] }
       } catch (error) {
         if (hasCode(error, '25P02')) throw new TransactionAborted(kind, { cause: error })
         throw isOver(error)

@@ -177,6 +177,10 @@ class Checkout<Client extends PgClient> implements Queryable {
     this.pid = pidOf(client)
   }
 
+  get prepares(): boolean {
+    return this.#options.prepare && isDirect(this.client)
+  }
+
   get idle(): boolean {
     return (this.#status ?? 'I') === 'I'
   }
@@ -271,8 +275,7 @@ class Checkout<Client extends PgClient> implements Queryable {
   }
 
   #nameOf(text: string, options: StatementOptions | undefined): string | undefined {
-    if (options?.name === undefined || !this.#options.prepare || !isDirect(this.client)) return undefined
-    return nameOf(text, options.name)
+    return options?.name === undefined || !this.prepares ? undefined : nameOf(text, options.name)
   }
 }
 

@@ -4,19 +4,27 @@ export type Row = Record<string, any>
 
 export interface StatementOptions {
   /** A name that marks the text as one that never changes, so that a driver may prepare it once per connection. */
-  readonly name?: string
+  readonly name?: string | undefined
 }
 
 /** A connection as a statement sees it: one text, its values, the rows. */
 export interface Queryable {
-  query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }>
+  /** Statements with a name are prepared once and kept: the connection leads to one server process, and no pooler is between. */
+  readonly prepares?: boolean
+  query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<Answer>
+}
+
+export interface Answer {
+  readonly rows: Row[]
+  /** How many rows the statement returned, or changed; known where statements are prepared. */
+  readonly rowCount?: number | null
 }
 
 /** A statement as a value: it runs in the user's transaction, in ours, or under EXPLAIN in a test. */
 export interface Query<Result> {
   readonly text: string
   readonly values: readonly unknown[]
-  readonly name?: string
+  readonly name?: string | undefined
   readonly decode?: (row: Row) => Result
 }
 

@@ -139,7 +139,9 @@ function derived<In, Value>(name: string, path: string, from: (payload: In) => V
 function parsed<Out>({ name, schema }: Contract<string, unknown, Out>, payload: unknown): Out | Promise<Out> {
   const { validate, vendor } = schema['~standard']
   const result = validate(payload)
-  return 'then' in result ? result.then((settled) => accepted(name, vendor, settled)) : accepted(name, vendor, result)
+  return 'then' in result
+    ? Promise.resolve(result).then((settled) => accepted(name, vendor, settled))
+    : accepted(name, vendor, result)
 }
 
 function accepted<Out>(name: string, vendor: string, result: StandardSchemaV1.Result<Out>): Out {

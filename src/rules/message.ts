@@ -97,13 +97,42 @@ export interface Message<Payload = unknown> {
   readonly lockKey: boolean
 }
 
+/** The parts of a message as the schema names them, checked; what has its default value is undefined. */
+export interface Envelope {
+  readonly id: string
+  readonly exchange: string
+  readonly routing_key: string
+  readonly type: string
+  readonly version: number | undefined
+  readonly key: string | undefined
+  readonly priority: number | undefined
+  readonly delay_ms: number | undefined
+  readonly deliver_at: string | undefined
+  readonly expires_in_ms: number | undefined
+  readonly correlation_id: string | undefined
+  readonly causation_id: string | undefined
+  readonly content_type: string | undefined
+  readonly own_id: true | undefined
+  readonly lock_key: true | undefined
+}
+
+/** A message that the database will take: its headers and payload are JSON text, a body is base64. */
+export interface CheckedMessage {
+  readonly envelope: Envelope
+  readonly headers: string | undefined
+  readonly payload: string | undefined
+  readonly body: string | undefined
+}
+
 /**
- * One message as JSON text, an object of the array that `publish_all` takes. Its keys: id, exchange, routing_key, type, version,
- * key, priority, delay_ms or deliver_at, expires_in_ms, correlation_id, causation_id, headers, payload or body (base64) with
- * content_type, own_id, lock_key. What has its default value is left out.
+ * One message as JSON text, an object of the array that `publish_all` takes: its envelope, headers, and payload or body. What has
+ * its default value is left out.
  */
 export type WireMessage = string & { readonly [wire]: true }
 declare const wire: unique symbol
+
+// In UTF-8 at most 64 KB, which no database's limit is below.
+const PLAIN_LENGTH = 21_845
 
 const OPTIONS = new Set([
   'id',
@@ -190,10 +219,10 @@ function checkKnown(given: object, known: ReadonlySet<string>): void {
 }
 
 /**
- * Checks everything about a message but its schema, and writes it for `publish_all`. What is accepted here is accepted by
- * Postgres and comes out as it went in; what is not is an `InvalidMessage` that names the path.
+ * Checks everything about a message but its schema. What is accepted here is accepted by Postgres and comes out as it went in;
+ * what is not is an `InvalidMessage` that names the path.
  */
-export function encode(message: Message, limits: MessageLimits): WireMessage {
+export function check(message: Message, limits: MessageLimits): CheckedMessage {
   const type = checkedName(message.type, { messageType: String(message.type), path: 'type' })
   const at = (path: string) => ({ messageType: type, path })
   const { key, priority, delayMs, deliverAt, expiresInMs, correlationId, causationId, contentType } = message
@@ -202,7 +231,7 @@ export function encode(message: Message, limits: MessageLimits): WireMessage {
   if (message.lockKey && key === undefined)
     throw new InvalidMessage(type, 'lockKey', 'is set, and there is no key to lock')
 
-  const envelope = JSON.stringify({
+  const envelope = {
     id: message.ownId ? checkedId(message.id, at('id')) : message.id,
     exchange: checkedNameOrEmpty(message.exchange, at('exchange')),
     routing_key: checkedNameOrEmpty(message.routingKey, at('routingKey')),
@@ -218,26 +247,40 @@ export function encode(message: Message, limits: MessageLimits): WireMessage {
     content_type: contentType === undefined ? undefined : checkedName(contentType, at('contentType')),
     own_id: message.ownId || undefined,
     lock_key: message.lockKey || undefined,
-  })
-  const headers = message.headers === undefined ? '' : `,"headers":${headersText(message.headers, type)}`
-  return `${envelope.slice(0, -1)}${headers},${contentOf(message, type, limits)}}` as WireMessage
+  }
+  const headers = message.headers === undefined ? undefined : headersText(message.headers, type)
+  return { envelope, headers, ...contentOf(message, type, limits) }
+}
+
+/** A checked message as `publish_all` takes it. */
+export function encode({ envelope, headers, payload, body }: CheckedMessage): WireMessage {
+  const given = headers === undefined ? '' : `,"headers":${headers}`
+  const content = payload === undefined ? `"body":"${body}"` : `"payload":${payload}`
+  return `${JSON.stringify(envelope).slice(0, -1)}${given},${content}}` as WireMessage
+}
+
+/** Whether a message asks for nothing but to be appended: no time, no lock, no memory of its id; JSON of no great size. */
+export function isPlain({ envelope, payload }: CheckedMessage): boolean {
+  const { own_id, lock_key, delay_ms, deliver_at, expires_in_ms } = envelope
+  if (own_id || lock_key || payload === undefined || payload.length > PLAIN_LENGTH) return false
+  return delay_ms === undefined && deliver_at === undefined && expires_in_ms === undefined
 }
 
 function contentOf(
   { payload, body, contentType }: Message,
   messageType: string,
   { payloadBytes }: MessageLimits,
-): string {
+): { payload: string | undefined; body: string | undefined } {
   if (body === undefined) {
     if (contentType !== undefined)
       throw new InvalidMessage(messageType, 'contentType', 'is for a body, and there is none')
     if (payload === null)
       throw new InvalidMessage(messageType, 'payload', 'is null; say {} when there is nothing to say')
-    return `"payload":${jsonText(payload, payloadBytes, { messageType, path: 'payload' })}`
+    return { payload: jsonText(payload, payloadBytes, { messageType, path: 'payload' }), body: undefined }
   }
   if (payload !== undefined) throw new InvalidMessage(messageType, 'body', 'excludes payload')
   if (contentType === undefined) throw new InvalidMessage(messageType, 'contentType', 'is missing for a body')
-  return `"body":"${bodyText(body, payloadBytes, { messageType, path: 'body' })}"`
+  return { payload: undefined, body: bodyText(body, payloadBytes, { messageType, path: 'body' }) }
 }
 
 export const BATCH_BYTES = 16 * 1_048_576

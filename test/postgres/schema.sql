@@ -319,7 +319,7 @@ create table outbox_p200001 partition of outbox FOR VALUES FROM ('200001') TO ('
 
 create table outbox_p400001 partition of outbox FOR VALUES FROM ('400001') TO (MAXVALUE);
 
-CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION wake_relay();
+CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT WHEN ((NOT pg_try_advisory_xact_lock_shared(1886349416, hashtext('⟨schema⟩:sleep'::text)))) EXECUTE FUNCTION wake_relay();
 
 create function add_to_fold(_counts jsonb, _since jsonb)
 returns jsonb

@@ -16,6 +16,7 @@ export async function describeSchema(pool: pg.Pool, schema: string): Promise<str
     .join('\n\n')
     .replaceAll(`${schema}.`, '')
     .replaceAll(`search_path=${schema},`, 'search_path=⟨schema⟩,')
+    .replaceAll(`'${schema}:`, "'⟨schema⟩:")
   return `${datesOff(nameless.replaceAll('\u0001', '⟨1⟩'), new Date(rows[0].day))}\n`
 }
 

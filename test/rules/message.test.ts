@@ -5,6 +5,7 @@ import { InvalidMessage, UnknownOption } from '../../src/errors.ts'
 import { defineMessage } from '../../src/rules/contract.ts'
 import {
   batches,
+  check,
   encode,
   newMessageId,
   type PublishOptions,
@@ -21,7 +22,7 @@ const raw = { type: 'note', payload: { a: 1 } }
 const ID = '019AAAAA-0000-7000-8000-000000000001'
 
 const wire = (given: RawMessage, options?: PublishOptions) =>
-  JSON.parse(encode(prepare(given, options), DEFAULT_LIMITS))
+  JSON.parse(encode(check(prepare(given, options), DEFAULT_LIMITS)))
 
 function refusal(given: object, options?: PublishOptions): InvalidMessage {
   try {
@@ -36,7 +37,7 @@ function refusal(given: object, options?: PublishOptions): InvalidMessage {
 describe('on the wire', () => {
   test('a plain message says only what is not default', () => {
     const message = OrderPlaced.create({ orderId: 'o1' })
-    expect(JSON.parse(encode(message, DEFAULT_LIMITS))).toEqual({
+    expect(JSON.parse(encode(check(message, DEFAULT_LIMITS)))).toEqual({
       id: message.id,
       exchange: 'orders',
       routing_key: 'order.placed',
@@ -59,7 +60,7 @@ describe('on the wire', () => {
       routingKey: 'order.placed.de',
       lockKey: true,
     }
-    expect(JSON.parse(encode(OrderPlaced.create({ orderId: 'o1' }, options), DEFAULT_LIMITS))).toEqual({
+    expect(JSON.parse(encode(check(OrderPlaced.create({ orderId: 'o1' }, options), DEFAULT_LIMITS)))).toEqual({
       id: ID.toLowerCase(),
       own_id: true,
       exchange: 'orders',
@@ -189,7 +190,7 @@ test('batches keep the order, lose nothing, and stay within their size', () => {
       fc.integer({ min: 1, max: 600 }),
       (sizes, maxBytes) => {
         const messages = sizes.map((size, n) =>
-          encode(prepare({ type: 't', payload: { n, filling: 'é'.repeat(size) } }), DEFAULT_LIMITS),
+          encode(check(prepare({ type: 't', payload: { n, filling: 'é'.repeat(size) } }), DEFAULT_LIMITS)),
         )
         const cut = batches(messages, maxBytes)
         expect(cut.flatMap(({ json }) => JSON.parse(json)).map(({ payload }) => payload.n)).toEqual(

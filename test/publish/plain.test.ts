@@ -1,0 +1,100 @@
+import fc from 'fast-check'
+import type pg from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { defineMessage, defineTopology, migrate, Posthaste, pgDatabase } from '../../src/index.ts'
+import type { PublishOptions } from '../../src/rules/message.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+
+const Said = defineMessage('said', z.object({ text: z.string() }), { exchange: 'talk', version: 3 })
+
+let scratch: TestDatabase
+let posthaste: Posthaste<pg.PoolClient>
+
+beforeAll(async () => {
+  scratch = await createDatabase()
+  await migrate({ url: scratch.url })
+  const topology = defineTopology({ exchanges: { talk: 'fanout' }, queues: {} })
+  posthaste = new Posthaste({ database: pgDatabase(scratch.pool), topology })
+  await posthaste.declare()
+})
+afterAll(() => scratch.drop())
+
+// A connection's first message goes through publish_all; it shows that no pooler is between, and later ones are prepared.
+async function onBothWays<Result>(work: (client: pg.PoolClient, way: 'publish_all' | 'prepared') => Promise<Result>) {
+  const results: Result[] = []
+  const client = await scratch.pool.connect()
+  try {
+    for (const way of ['publish_all', 'prepared'] as const) {
+      await client.query('begin')
+      results.push(await work(client, way))
+      await client.query('commit')
+    }
+  } finally {
+    client.release(true)
+  }
+  return results
+}
+
+const name = fc.string({ minLength: 1, maxLength: 20, unit: fc.constantFrom('a', 'Z', '.', 'é', '名', '"', '\\', "'") })
+const options = fc.record(
+  {
+    headers: fc.dictionary(name, fc.jsonValue({ depthSize: 'small', stringUnit: 'grapheme' })),
+    priority: fc.integer({ min: 0, max: 9 }),
+    correlationId: name,
+    causationId: name,
+    key: name,
+    routingKey: name,
+  },
+  { requiredKeys: [] },
+)
+
+test('a prepared message is stored as publish_all stores it, whatever it holds', async () => {
+  await fc.assert(
+    fc.asyncProperty(options, fc.string({ unit: 'grapheme', maxLength: 200 }), async (given, text) => {
+      const rows = await onBothWays(async (client) => {
+        const { id, duplicate } = await posthaste.publish(client, Said.create({ text }, given as PublishOptions))
+        expect(duplicate).toBe(false)
+        const { rows } = await client.query(
+          `select xid = pg_current_xact_id() as own, exchange, routing_key, type, version, key, priority, deliver_at, expires_at,
+                  correlation_id, causation_id, headers::text, payload::text, body, content_type
+           from posthaste.outbox where message_id = $1`,
+          [id],
+        )
+        return rows
+      })
+      expect(rows[1]).toEqual(rows[0])
+      expect(rows[1]).toMatchObject([{ own: true, payload: JSON.stringify({ text }) }])
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('an exchange nobody declared is refused by the prepared statement, and the transaction goes on', async () => {
+  const lost = { type: 'lost', exchange: 'nowhere', payload: {} }
+  const refusal = { code: 'UNKNOWN_EXCHANGE', exchange: 'nowhere' }
+  const [, duplicate] = await onBothWays(async (client, way) => {
+    if (way === 'prepared') await expect(posthaste.publish(client, lost)).rejects.toMatchObject(refusal)
+    return (await posthaste.publish(client, { type: 'said', exchange: 'talk', payload: {} })).duplicate
+  })
+  expect(duplicate).toBe(false)
+})
+
+test('a prepared message wakes a relay that asks, and no other', async () => {
+  const sleeper = await scratch.pool.connect()
+  const knocks: string[] = []
+  sleeper.on('notification', ({ channel }) => knocks.push(channel))
+  await sleeper.query('listen "posthaste.posthaste"')
+  const said = () => onBothWays((client) => posthaste.publish(client, { type: 'said', exchange: 'talk', payload: {} }))
+  const heard = async () => {
+    await sleeper.query('select 1')
+    return knocks.length
+  }
+
+  await said()
+  expect(await heard()).toBe(0)
+  await sleeper.query(`select pg_advisory_lock(posthaste.lock_class(), posthaste.lock_object('sleep'))`)
+  await said()
+  expect(await heard()).toBe(2)
+  sleeper.release(true)
+})
