@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { Attempt } from './consumer/attempt.ts'
 import { LARGEST_BATCH } from './consumer/batch-size.ts'
 import type { ContextOf, Guarantee } from './consumer/context.ts'
+import { type Drained, Draining, type DrainRequest } from './consumer/draining.ts'
 import { type Handler, Handlers } from './consumer/handlers.ts'
 import { type ConsumerPlace, Running } from './consumer/running.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
@@ -121,14 +122,24 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
     stopped.catch((error) => this.#place.context.events.emit('error', { where: 'stop', error: summarise(error) }))
   }
 
+  /** Works off what is there with the handlers of this consumer, which is not running, and ends. */
+  async drain(request: DrainRequest): Promise<Drained> {
+    const number = await this.#ready()
+    return await new Draining(this.#place, this.#options, this.#handlers, number).drain(request)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }
 
-  async #start(signal: AbortSignal): Promise<void> {
+  async #ready(): Promise<number> {
     for (const contract of this.#handlers.contracts) this.#place.admit?.(contract)
     this.#handlers.seal()
-    const number = await this.#place.number()
+    return await this.#place.number()
+  }
+
+  async #start(signal: AbortSignal): Promise<void> {
+    const number = await this.#ready()
     if (signal.aborted) return
     this.#running = new Running(this.#place, this.#options, this.#handlers, number)
     this.#running.start()

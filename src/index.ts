@@ -4,6 +4,7 @@
 export type { Audit, ExchangeAccount, QueueAccount } from './audit.ts'
 export type { AtLeastOnceContext, AtMostOnceContext, ExactlyOnceContext, Guarantee } from './consumer/context.ts'
 // Consuming: what a handler gets, and what it may answer.
+export type { Drained } from './consumer/draining.ts'
 export type { Consumer, ConsumerOptions } from './consumer.ts'
 // Your way to Postgres.
 export type { Database } from './database.ts'
@@ -33,7 +34,8 @@ export {
 } from './postgres/migrate.ts'
 // The facade: options in, nouns out.
 export { Posthaste, type PosthasteOptions, type StartOptions, type StopOptions } from './posthaste.ts'
-export type { PeekedDelivery, Queue } from './queue.ts'
+export type { DeliveriesOptions, PulledDelivery, ReceiveOptions } from './queue/pull.ts'
+export type { DrainOptions, PeekedDelivery, Queue } from './queue.ts'
 export type { RelayOptions } from './relay.ts'
 // Messages: contracts are values that producers and consumers import.
 export {

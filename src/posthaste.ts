@@ -3,11 +3,12 @@ import { z } from 'zod'
 import { type Audit, audit } from './audit.ts'
 import { ClaimLoop } from './consumer/claim-loop.ts'
 import type { Guarantee } from './consumer/context.ts'
+import type { Drained } from './consumer/draining.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import type { Context } from './context.ts'
 import type { Database } from './database.ts'
 import { DeadLetters } from './dead-letters.ts'
-import { AlreadyStarted, RetentionTooShort, UnknownQueue } from './errors.ts'
+import { AlreadyStarted, NotSupported, RetentionTooShort, UnknownQueue } from './errors.ts'
 import {
   EventBus,
   type Listener as EventListener,
@@ -19,10 +20,12 @@ import {
 } from './events.ts'
 import { Inbox } from './inbox.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
+import { within } from './machinery/within.ts'
 import { Outbox, type Publishable, type Published } from './outbox.ts'
 import { Listener } from './postgres/listener.ts'
 import { tablesOf } from './postgres/tables.ts'
-import { Queue } from './queue.ts'
+import { type DrainOptions, Queue } from './queue.ts'
+import { Errand } from './relay/errand.ts'
 import { DEFAULT_RETENTION, type Retention } from './relay/upkeep.ts'
 import { Relay, type RelayOptions } from './relay.ts'
 import type { PublishOptions } from './rules/message.ts'
@@ -119,7 +122,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   readonly #outbox: Outbox
   readonly #relay: Relay
   readonly #claimLoop: ClaimLoop
-  readonly #consumers: { start(): Promise<void>; stop(options?: StopOptions): Promise<void> }[] = []
+  readonly #consumers: Pick<Consumer<Tx, Guarantee>, 'queue' | 'start' | 'stop' | 'drain'>[] = []
   readonly #lifecycle: Lifecycle<StopOptions>
   #starting: z.output<typeof START> = START.parse({})
   #relaying = false
@@ -209,8 +212,15 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   }
 
   /** One queue, for those who operate it: status, what is in it, dead letters. */
-  queue(name: QueueName): Queue {
-    return new Queue(this.#context, name, { wakeRelay: () => this.#wakeRelay() })
+  queue(name: QueueName): Queue<Tx> {
+    const place = {
+      context: this.#context,
+      claims: this.#claimLoop,
+      outbox: this.#outbox,
+      wakeRelay: () => this.#wakeRelay(),
+      drain: (queue: string, options: Required<DrainOptions>) => this.#drain(queue, options),
+    }
+    return new Queue(place, name)
   }
 
   /** The dead letters of all queues. */
@@ -289,6 +299,21 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     if (relay) await this.#relay.start()
     this.#relaying = relay
     if (consumers) await Promise.all(this.#consumers.map((consumer) => consumer.start()))
+  }
+
+  async #drain(queue: string, { maxMessages, deadlineMs }: Required<DrainOptions>): Promise<Drained> {
+    const consumer = this.#consumers.find((each) => each.queue === queue)
+    if (!consumer)
+      throw new NotSupported('drain', `this process has no consumer of queue "${queue}", and so no handlers`)
+    if (this.#lifecycle.running) throw new NotSupported('drain', 'the consumers of this process are running')
+    const startedAt = performance.now()
+    const errand = new Errand(this.#context, this.#options.retention)
+    const drained = await consumer.drain({ maxMessages, deadlineMs, move: () => errand.move() })
+    const leftMs = deadlineMs - (performance.now() - startedAt)
+    const over = new AbortController()
+    await within(leftMs, errand.upkeep(over.signal))
+    over.abort()
+    return drained
   }
 
   async #stop(options: StopOptions = {}): Promise<void> {

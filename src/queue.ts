@@ -1,13 +1,15 @@
 import { z } from 'zod'
 import { ask } from './ask.ts'
+import type { Drained } from './consumer/draining.ts'
 import type { Context } from './context.ts'
 import { DeadLetters } from './dead-letters.ts'
 import type { Claimed } from './postgres/claim.ts'
 import { peek } from './postgres/peek.ts'
 import { queueStatus } from './postgres/status.ts'
+import { type DeliveriesOptions, Pull, type PulledDelivery, type PullPlace, type ReceiveOptions } from './queue/pull.ts'
 import { numberOf } from './queue-number.ts'
 import type { AttemptError } from './rules/error-summary.ts'
-import { parseOptions, wholeNumber } from './rules/options.ts'
+import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
 import type { QueueStatus } from './status.ts'
 
 export interface PeekOptions {
@@ -44,6 +46,22 @@ export interface PeekedDelivery {
   readonly expired: boolean
 }
 
+export interface DrainOptions {
+  /** How many deliveries to claim at most. @default 1_000 */
+  readonly maxMessages?: number
+  /** When to end, in milliseconds from now. @default 20_000 */
+  readonly deadlineMs?: number
+}
+
+const DRAIN = z.strictObject({
+  maxMessages: wholeNumber(1, 1_000_000).default(1_000),
+  deadlineMs: milliseconds(1).default(20_000),
+})
+
+export interface QueuePlace<Tx> extends PullPlace<Tx> {
+  drain(queue: string, options: Required<DrainOptions>): Promise<Drained>
+}
+
 /**
  * One queue, seen from outside.
  *
@@ -51,16 +69,60 @@ export interface PeekedDelivery {
  * const { depth, oldestMs } = await posthaste.queue('billing').status()
  * ```
  */
-export class Queue {
+export class Queue<Tx = unknown> {
   readonly name: string
   /** The dead letters of this queue. */
   readonly deadLetters: DeadLetters
   readonly #context: Context
+  readonly #pull: Pull<Tx>
+  readonly #drain: QueuePlace<Tx>['drain']
 
-  constructor(context: Context, name: string, { wakeRelay }: { readonly wakeRelay?: () => void } = {}) {
+  constructor(place: QueuePlace<Tx>, name: string) {
+    const { context, wakeRelay, drain } = place
     this.name = name
-    this.deadLetters = new DeadLetters(context, { queue: name, ...(wakeRelay && { wakeRelay }) })
-    this.#context = context
+    this.deadLetters = new DeadLetters(context as Context, { queue: name, wakeRelay })
+    this.#context = context as Context
+    this.#pull = new Pull(place, name)
+    this.#drain = drain
+  }
+
+  /**
+   * Takes up to `max` deliveries now, or as soon as there is one, for as long as `waitMs`. Each is yours for `leaseMs`, and its
+   * attempt is counted; settle it with its own `complete`, `retry`, `deadLetter` or `discard`.
+   *
+   * ```ts
+   * for (const delivery of await posthaste.queue('billing').receive({ max: 10, waitMs: 5_000 })) {
+   *   await delivery.complete(async (tx) => charge(tx, delivery.payload))
+   * }
+   * ```
+   */
+  receive(options?: ReceiveOptions): Promise<PulledDelivery<Tx>[]> {
+    return this.#pull.receive(options)
+  }
+
+  /**
+   * Deliveries one after the other, endlessly, until the signal fires or you leave the loop; what was leased and not handed out
+   * goes back uncharged.
+   *
+   * ```ts
+   * for await (const delivery of posthaste.queue('billing').deliveries({ leaseMs: 60_000, signal })) …
+   * ```
+   */
+  deliveries(options?: DeliveriesOptions): AsyncGenerator<PulledDelivery<Tx>, void, undefined> {
+    return this.#pull.deliveries(options)
+  }
+
+  /**
+   * Works off what is there with the handlers of this process' consumer of the queue, and ends: for functions that are started
+   * and frozen from outside. It needs no `start()`; it routes, takes back lapsed leases and does a round of upkeep on the way, and
+   * leaves no timer. At the deadline nothing new is begun, signals fire, and what still runs a second later is rolled back.
+   *
+   * ```ts
+   * export const handler = () => posthaste.queue('billing').drain({ maxMessages: 500, deadlineMs: 20_000 })
+   * ```
+   */
+  async drain(options: DrainOptions = {}): Promise<Drained> {
+    return await this.#drain(this.name, parseOptions(DRAIN, options))
   }
 
   /** How it stands. The depth is read from the counts, so it costs the same for ten deliveries and for ten million. */

@@ -46,6 +46,8 @@ export class BatchSize {
   #aloneUntil = 0
   #penanceMs = SHORTEST_PENANCE_MS
   #lastConflict = Number.NEGATIVE_INFINITY
+  /** No batch is larger, whatever else is said. */
+  most = Number.POSITIVE_INFINITY
 
   constructor(option: number | 'auto', { clock = () => performance.now(), changed = () => {} }: BatchSizeOptions = {}) {
     this.#auto = option === 'auto'
@@ -55,7 +57,7 @@ export class BatchSize {
   }
 
   get next(): number {
-    return this.#clock() < this.#aloneUntil ? 1 : this.#size
+    return this.#clock() < this.#aloneUntil ? 1 : Math.min(this.#size, this.most)
   }
 
   /** A batch was committed. */

@@ -4,7 +4,7 @@ import type { Claimed } from '../postgres/claim.ts'
 import { remember } from '../postgres/inbox.ts'
 import { settleLeased } from '../postgres/leases.ts'
 import { type Queryable, run } from '../postgres/queryable.ts'
-import type { Delivery } from '../rules/delivery.ts'
+import type { DeliveryFacts } from '../rules/delivery.ts'
 import type { PublishOptions } from '../rules/message.ts'
 import { causedBy, type PublishInAttempt } from './context.ts'
 import type { Lease } from './leases.ts'
@@ -12,6 +12,9 @@ import { report, type Seat } from './seat.ts'
 import { COMPLETED, settledOf } from './verdict.ts'
 
 type Work<Tx, Result> = (tx: Tx, publish: PublishInAttempt) => Promise<Result>
+
+/** Of the consumer, what a completion needs. */
+export type CompletionSeat<Tx> = Pick<Seat<Tx>, 'context' | 'outbox'> & { readonly queue: { readonly name: string } }
 
 /**
  * Lets a leased handler commit its effect, the inbox row and the end of the delivery together.
@@ -22,17 +25,17 @@ type Work<Tx, Result> = (tx: Tx, publish: PublishInAttempt) => Promise<Result>
  * nothing, and the effect is rolled back with `LeaseLost`.
  */
 export class Completion<Tx> {
-  readonly #seat: Seat<Tx>
+  readonly #seat: CompletionSeat<Tx>
   readonly #lease: Lease
   readonly #row: Claimed
-  readonly #delivery: Delivery
+  readonly #delivery: DeliveryFacts
   readonly #open = new Set<Tx>()
   readonly #underWay = new Set<Promise<unknown>>()
   #over = false
   #done = false
   #failure: { readonly error: unknown } | undefined
 
-  constructor(seat: Seat<Tx>, lease: Lease, row: Claimed, delivery: Delivery) {
+  constructor(seat: CompletionSeat<Tx>, lease: Lease, row: Claimed, delivery: DeliveryFacts) {
     this.#seat = seat
     this.#lease = lease
     this.#row = row

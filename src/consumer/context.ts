@@ -2,7 +2,7 @@ import type { Guarded } from '../database.ts'
 import { TransactionOver } from '../errors.ts'
 import type { Publishable, Published } from '../outbox.ts'
 import type { Queryable } from '../postgres/queryable.ts'
-import type { Delivery } from '../rules/delivery.ts'
+import type { Delivery, DeliveryFacts } from '../rules/delivery.ts'
 import type { PublishOptions } from '../rules/message.ts'
 import type { Attempt } from './attempt.ts'
 import type { Savepoint } from './savepoint.ts'
@@ -99,6 +99,6 @@ export function lendTransaction<Tx>(
 }
 
 /** A message that a handler publishes continues the conversation of the one it handles. */
-export function causedBy({ id, correlationId = id }: Delivery, options: PublishOptions = {}): PublishOptions {
+export function causedBy({ id, correlationId = id }: DeliveryFacts, options: PublishOptions = {}): PublishOptions {
   return { correlationId, causationId: id, ...options }
 }

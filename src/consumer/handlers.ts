@@ -4,7 +4,8 @@ import type { AnyContract } from '../rules/contract.ts'
 import { type Delivery, openDelivery } from '../rules/delivery.ts'
 import type { CompleteOutcome, Outcome } from '../rules/outcome.ts'
 import type { QueueSettings } from '../rules/topology.ts'
-import { DUPLICATE, EXPIRED, unattemptable, unreadable, type Verdict } from './verdict.ts'
+import { factsOf, plainPayload } from './facts.ts'
+import { unattemptable, unreadable, type Verdict, withoutAttempt } from './verdict.ts'
 
 /** What a handler may answer: nothing, or an outcome made by its delivery. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is what most are
@@ -54,10 +55,9 @@ export class Handlers {
 
   /** Who is to attempt a delivery, or what becomes of it without an attempt. */
   prepare(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict | Promise<Prepared | Verdict> {
-    if (row.duplicate) return DUPLICATE
-    if (row.body === null) return unattemptable('LOG_MISSING')
-    if (row.expired) return EXPIRED
-    const known = this.#byType.get(row.body.type)
+    const ended = withoutAttempt(row)
+    if (ended) return ended
+    const known = this.#byType.get(row.body!.type)
     if (!known) return this.#unknown(row, queue, attempt)
     return read(row, known.contract, (payload) => open(row, queue, attempt, known.handler, payload))
   }
@@ -83,32 +83,7 @@ function read(row: Claimed, contract: AnyContract, next: Open): Prepared | Verdi
   }
 }
 
-function plainPayload({ body }: Claimed): unknown {
-  return body?.payload == null ? undefined : JSON.parse(body.payload)
-}
-
 function open(row: Claimed, queue: QueueSettings, attempt: number, handler: AnyHandler, payload: unknown): Prepared {
-  const body = row.body!
-  const { delivery, settle } = openDelivery({
-    id: row.messageId,
-    type: body.type,
-    version: body.version,
-    exchange: body.exchange,
-    routingKey: body.routingKey,
-    key: body.key ?? undefined,
-    priority: 9 - row.priority,
-    headers: body.headers === null ? {} : JSON.parse(body.headers),
-    payload,
-    body: body.bytes ?? undefined,
-    contentType: body.contentType ?? undefined,
-    correlationId: body.correlationId ?? undefined,
-    causationId: body.causationId ?? undefined,
-    publishedAt: body.publishedAt,
-    queue: queue.name,
-    attempt,
-    maxAttempts: queue.retry.maxAttempts,
-    crashes: row.crashes,
-    errors: row.history,
-  })
+  const { delivery, settle } = openDelivery(factsOf(row, { queue, attempt, payload }))
   return { handler: handler as Handler<unknown, unknown>, delivery, settle }
 }

@@ -4,22 +4,20 @@ import type { Context } from '../context.ts'
 import { Stopped } from '../errors.ts'
 import { Backoff } from '../machinery/backoff.ts'
 import { Throttle } from '../machinery/throttle.ts'
+import { within } from '../machinery/within.ts'
 import type { Outbox } from '../outbox.ts'
 import { notifyRelay } from '../postgres/channels.ts'
 import { run } from '../postgres/queryable.ts'
 import type { AnyContract } from '../rules/contract.ts'
 import { summarise } from '../rules/error-summary.ts'
 import type { QueueSettings } from '../rules/topology.ts'
-import { AtLeastOnce } from './at-least-once.ts'
-import { AtMostOnce } from './at-most-once.ts'
 import { BatchSize } from './batch-size.ts'
 import type { ClaimLoop } from './claim-loop.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
-import { ExactlyOnce } from './exactly-once.ts'
 import { Floors } from './floors.ts'
 import type { Handlers } from './handlers.ts'
-import { Leases } from './leases.ts'
 import type { Mode } from './mode.ts'
+import { modeOf } from './modes.ts'
 import { OwnRows } from './own-rows.ts'
 import { report, type Seat } from './seat.ts'
 import { Slots, type Taken } from './slots.ts'
@@ -126,14 +124,12 @@ export class Running<Tx> {
     return unfinished
   }
 
-  #modeOf({ guarantee, batchSize, leaseMs }: Required<ConsumerOptions>): Mode {
+  #modeOf(options: Required<ConsumerOptions>): Mode {
     const { context, queue } = this.#place
     const changed = (from: number, to: number) =>
       context.events.emit('batch-size-changed', { queue: queue.name, from, to })
-    const parts = { floors: this.#floors, own: this.#own, size: new BatchSize(batchSize, { changed }) }
-    if (guarantee === 'at-most-once') return new AtMostOnce(this.#seat, parts)
-    if (guarantee === 'exactly-once-effects') return new ExactlyOnce(this.#seat, parts)
-    return new AtLeastOnce(this.#seat, { ...parts, leases: new Leases(this.#seat, leaseMs) })
+    const size = new BatchSize(options.batchSize, { changed })
+    return modeOf(this.#seat, options, { floors: this.#floors, own: this.#own, size })
   }
 
   /** Somebody says that the queue may have something. */
@@ -215,16 +211,5 @@ export class Running<Tx> {
 
   #report(error: unknown): void {
     if (this.#throttle.allows(summarise(error).message)) report(this.#seat, error)
-  }
-}
-
-/** Whether it came to its end in time; what it throws is not our business. */
-async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
-  const expiry = new AbortController()
-  const late = sleep(ms, false, { signal: expiry.signal }).catch(() => false)
-  try {
-    return await Promise.race([work.then(() => true).catch(() => true), late])
-  } finally {
-    expiry.abort()
   }
 }

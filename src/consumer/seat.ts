@@ -22,6 +22,10 @@ export interface Seat<Tx> {
   scheduled(delayMs: number): void
 }
 
-export function report<Tx>({ context, queue }: Seat<Tx>, error: unknown): void {
+/** Tells of what failed beside the handlers. */
+export function report(
+  { context, queue }: { readonly context: Pick<Context, 'events'>; readonly queue: { readonly name: string } },
+  error: unknown,
+): void {
   context.events.emit('error', { where: `consumer of ${queue.name}`, error: summarise(error) })
 }

@@ -32,6 +32,13 @@ export function unattemptable(reason: DeadLetterReason, error?: unknown): Verdic
   return { kind: 'dead', reason, error: error === undefined ? undefined : summarise(error), attempted: false }
 }
 
+/** What becomes of a delivery that nobody need see, or undefined for one that is to be attempted. */
+export function withoutAttempt(row: Claimed): Verdict | undefined {
+  if (row.duplicate) return DUPLICATE
+  if (row.body === null) return unattemptable('LOG_MISSING')
+  return row.expired ? EXPIRED : undefined
+}
+
 /** A payload that does not fit its contract fits it no better next time. */
 export function unreadable(error: unknown): Verdict {
   return unattemptable(error instanceof UnknownVersion ? 'unknown-version' : 'invalid-payload', error)

@@ -49,6 +49,17 @@ export function storedQueues(t: Tables): Query<StoredQueue> {
   }
 }
 
+/** One queue, or no row. */
+export function storedQueue(t: Tables, name: string): Query<StoredQueue> {
+  return {
+    text: `
+      select id, name, kind, retry, max_crashes as "maxCrashes", owner, declared_at as "declaredAt"
+      from ${t.of('queues')}
+      where name = $1`,
+    values: [name],
+  }
+}
+
 export function storedBindings(t: Tables): Query<StoredBinding> {
   return {
     text: `

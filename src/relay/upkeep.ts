@@ -103,6 +103,11 @@ export class Upkeep {
     await this.#loop.stop()
   }
 
+  /** Every step once, one after the other. */
+  async round(signal: AbortSignal): Promise<void> {
+    for (const step of STEPS) await this.#take(step, signal)
+  }
+
   async #step(signal: AbortSignal): Promise<number> {
     const step = STEPS[this.#next % STEPS.length]!
     this.#next += 1

@@ -1,0 +1,150 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ConsumerOptions } from '../consumer.ts'
+import { Stopped } from '../errors.ts'
+import { within } from '../machinery/within.ts'
+import { BatchSize } from './batch-size.ts'
+import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
+import { Floors } from './floors.ts'
+import type { Handlers } from './handlers.ts'
+import type { Mode } from './mode.ts'
+import { modeOf } from './modes.ts'
+import { OwnRows } from './own-rows.ts'
+import type { ConsumerPlace } from './running.ts'
+import type { Seat } from './seat.ts'
+
+export interface DrainRequest {
+  /** Deliveries to claim at most. */
+  readonly maxMessages: number
+  readonly deadlineMs: number
+  /** Routes what was published and promotes what is due; whether there was something. */
+  readonly move: () => Promise<boolean>
+}
+
+/** What a drain came to. */
+export interface Drained {
+  /** Deliveries that were claimed, whatever became of them. */
+  readonly claimed: number
+  /** Why it ended: nothing was left, or there may be more. */
+  readonly ended: 'empty' | 'max-messages' | 'deadline'
+}
+
+const ABORT_GRACE_MS = 1_000
+const LAST_WORDS_MS = 10_000
+const CEILING: readonly string[] = Object.freeze(Array<string>(10).fill('9223372036854775807'))
+
+/**
+ * A consumer that works off what is there and ends: no loop, no subscription, no timer outlives it. What it claims it works off
+ * exactly as one that runs does. At the deadline nothing new is begun, signals fire, and a second later what still runs is
+ * rolled back.
+ */
+export class Draining<Tx> {
+  readonly #place: ConsumerPlace<Tx>
+  readonly #concurrency: number
+  readonly #seat: Seat<Tx>
+  readonly #stopping = new AbortController()
+  readonly #own: OwnRows<Tx>
+  readonly #crashes: Crashes<Tx>
+  readonly #size: BatchSize
+  readonly #mode: Mode
+  #left = 0
+  #claimed = 0
+
+  constructor(place: ConsumerPlace<Tx>, options: Required<ConsumerOptions>, handlers: Handlers, number: number) {
+    const { context, outbox, queue } = place
+    this.#place = place
+    this.#concurrency = options.concurrency
+    this.#seat = {
+      context,
+      outbox,
+      queue,
+      number,
+      handlers,
+      timeoutMs: options.timeoutMs,
+      attempts: new Set(),
+      stopping: this.#stopping.signal,
+      scheduled: () => {},
+    }
+    this.#own = new OwnRows(this.#seat)
+    this.#crashes = new Crashes(this.#seat, this.#own)
+    this.#size = new BatchSize(options.batchSize)
+    this.#mode = modeOf(this.#seat, options, { floors: new Floors(), own: this.#own, size: this.#size })
+  }
+
+  async drain({ maxMessages, deadlineMs, move }: DrainRequest): Promise<Drained> {
+    this.#left = maxMessages
+    const working = this.#work(move)
+    try {
+      if (!(await within(deadlineMs, working))) await this.#cut(working)
+      if (!this.#over) await working
+    } finally {
+      await within(LAST_WORDS_MS, this.#mode.close())
+    }
+    return { claimed: this.#claimed, ended: this.#ended() }
+  }
+
+  async #work(move: () => Promise<boolean>): Promise<void> {
+    await move()
+    await this.#crashes.look(CEILING)
+    while (!this.#over && this.#left > 0) {
+      const found = (await this.#takeAlone()) + (await this.#takeAll())
+      if (found === 0 && !(await move()) && !(await this.#lookAgain())) return
+    }
+  }
+
+  // What a process died with is seen twice before it is charged; a drain has no other time for it than this.
+  async #lookAgain(): Promise<boolean> {
+    if (this.#crashes.pending === 0) return false
+    await sleep(BENEFIT_OF_DOUBT_MS)
+    return (await this.#crashes.look(CEILING)) > 0
+  }
+
+  async #takeAlone(): Promise<number> {
+    let taken = 0
+    while (!this.#over && this.#left > 0 && (await this.#mode.takeAlone())) {
+      taken += 1
+      this.#left -= 1
+      this.#claimed += 1
+    }
+    return taken
+  }
+
+  async #takeAll(): Promise<number> {
+    const slots = Array.from({ length: Math.min(this.#concurrency, this.#left) }, () => this.#slot())
+    const ended = await Promise.allSettled(slots)
+    const failed = ended.find((slot) => slot.status === 'rejected')
+    if (failed) throw failed.reason
+    return ended.reduce((sum, slot) => sum + (slot.status === 'fulfilled' ? slot.value : 0), 0)
+  }
+
+  // What is asked for is taken off what is left before it is there: slots beside each other never claim too many.
+  async #slot(): Promise<number> {
+    let taken = 0
+    while (!this.#over && this.#left > 0) {
+      this.#size.most = this.#left
+      const asked = this.#size.next
+      this.#left -= asked
+      const { claimed } = await this.#mode.take(() => {})
+      this.#left += asked - claimed
+      this.#claimed += claimed
+      taken += claimed
+      if (claimed === 0) break
+    }
+    return taken
+  }
+
+  get #over(): boolean {
+    return this.#stopping.signal.aborted
+  }
+
+  async #cut(working: Promise<unknown>): Promise<void> {
+    this.#stopping.abort()
+    const stopped = new Stopped(`drain of ${this.#place.queue.name}`)
+    for (const attempt of this.#seat.attempts) attempt.cut(stopped, ABORT_GRACE_MS)
+    await within(ABORT_GRACE_MS + LAST_WORDS_MS, working)
+  }
+
+  #ended(): Drained['ended'] {
+    if (this.#over) return 'deadline'
+    return this.#left <= 0 ? 'max-messages' : 'empty'
+  }
+}

@@ -1,0 +1,41 @@
+import type { Claimed } from '../postgres/claim.ts'
+import type { DeliveryFacts } from '../rules/delivery.ts'
+import type { QueueSettings } from '../rules/topology.ts'
+
+/** The payload as it was published, or undefined for a message with a body. */
+export function plainPayload({ body }: Claimed): unknown {
+  return body?.payload == null ? undefined : JSON.parse(body.payload)
+}
+
+export interface FactsOf {
+  readonly queue: Pick<QueueSettings, 'name' | 'retry'>
+  /** Which attempt it is, 1 for the first. */
+  readonly attempt: number
+  readonly payload: unknown
+}
+
+/** What is known of a claimed delivery whose message the log still holds. */
+export function factsOf(row: Claimed, { queue, attempt, payload }: FactsOf): DeliveryFacts {
+  const body = row.body!
+  return {
+    id: row.messageId,
+    type: body.type,
+    version: body.version,
+    exchange: body.exchange,
+    routingKey: body.routingKey,
+    key: body.key ?? undefined,
+    priority: 9 - row.priority,
+    headers: body.headers === null ? {} : JSON.parse(body.headers),
+    payload,
+    body: body.bytes ?? undefined,
+    contentType: body.contentType ?? undefined,
+    correlationId: body.correlationId ?? undefined,
+    causationId: body.causationId ?? undefined,
+    publishedAt: body.publishedAt,
+    queue: queue.name,
+    attempt,
+    maxAttempts: queue.retry.maxAttempts,
+    crashes: row.crashes,
+    errors: row.history,
+  }
+}

@@ -1,0 +1,171 @@
+import { z } from 'zod'
+import type { ClaimLoop } from '../consumer/claim-loop.ts'
+import { factsOf, plainPayload } from '../consumer/facts.ts'
+import { Lease } from '../consumer/leases.ts'
+import { type Judged, settledOf, tell, withoutAttempt } from '../consumer/verdict.ts'
+import type { Context } from '../context.ts'
+import type { Outbox } from '../outbox.ts'
+import type { Claimed } from '../postgres/claim.ts'
+import { lease, releaseLeased, settleLeased } from '../postgres/leases.ts'
+import { run } from '../postgres/queryable.ts'
+import type { StoredQueue } from '../postgres/topology.ts'
+import { settingsOf } from '../queue-number.ts'
+import { milliseconds, parseOptions, passedThrough, wholeNumber } from '../rules/options.ts'
+import { Knock } from './knock.ts'
+import { Pulled, type PulledDelivery, type PulledFacts } from './pulled.ts'
+
+export type { PulledDelivery } from './pulled.ts'
+
+export interface ReceiveOptions {
+  /** How many deliveries at most, 1 to 1,000. @default 1 */
+  readonly max?: number
+  /** How long they are yours before others may have them, in milliseconds; `extend` gives more. @default 30_000 */
+  readonly leaseMs?: number
+  /** How long to wait for the first one, in milliseconds. @default 0 */
+  readonly waitMs?: number
+  /** Ends the waiting: the answer is then empty. @default none */
+  readonly signal?: AbortSignal
+}
+
+export interface DeliveriesOptions {
+  /** How long each is yours when it is handed out, in milliseconds; `extend` gives more. @default 30_000 */
+  readonly leaseMs?: number
+  /** How many are leased at a time, 1 to 1,000; those not handed out go back uncharged when the loop ends. @default 10 */
+  readonly prefetch?: number
+  /** Ends the loop. @default none: it is endless */
+  readonly signal?: AbortSignal
+}
+
+const DEFAULTS = Object.freeze({ max: 1, leaseMs: 30_000, waitMs: 0, prefetch: 10 })
+
+const RECEIVE = z.strictObject({
+  max: wholeNumber(1, 1_000).default(DEFAULTS.max),
+  leaseMs: milliseconds(1).default(DEFAULTS.leaseMs),
+  waitMs: milliseconds().default(DEFAULTS.waitMs),
+  signal: passedThrough<AbortSignal | undefined>().optional(),
+})
+
+const DELIVERIES = z.strictObject({
+  leaseMs: milliseconds(1).default(DEFAULTS.leaseMs),
+  prefetch: wholeNumber(1, 1_000).default(DEFAULTS.prefetch),
+  signal: passedThrough<AbortSignal | undefined>().optional(),
+})
+
+const ONE_WAIT_MS = 60_000
+const FROM_THE_START: readonly string[] = Object.freeze(Array<string>(10).fill('0'))
+
+export interface PullPlace<Tx> {
+  readonly context: Context<Tx>
+  readonly claims: ClaimLoop
+  readonly outbox: Pick<Outbox, 'publishIn'>
+  wakeRelay(): void
+}
+
+/**
+ * Takes deliveries of a queue when the caller wants them. They are leased: the attempt is counted when it is granted, and a
+ * caller that dies, or is too slow, loses what it has not settled to others. What has expired, what was processed before, and
+ * what the log holds no more is settled on the way and not handed out.
+ */
+export class Pull<Tx> {
+  readonly #place: PullPlace<Tx>
+  readonly #name: string
+
+  constructor(place: PullPlace<Tx>, name: string) {
+    this.#place = place
+    this.#name = name
+  }
+
+  async receive(options: ReceiveOptions = {}): Promise<PulledDelivery<Tx>[]> {
+    const pulled = await this.#receive(parseOptions(RECEIVE, options))
+    return pulled.map(({ delivery }) => delivery)
+  }
+
+  async *deliveries(options: DeliveriesOptions = {}): AsyncGenerator<PulledDelivery<Tx>, void, undefined> {
+    const { prefetch: max, leaseMs, signal } = parseOptions(DELIVERIES, options)
+    while (!signal?.aborted) {
+      const leased = await this.#receive({ max, leaseMs, waitMs: ONE_WAIT_MS, signal })
+      try {
+        while (leased.length > 0 && !signal?.aborted) {
+          const next = leased.shift()!
+          if (await this.#fresh(next, leaseMs)) yield next.delivery
+        }
+      } finally {
+        await this.#giveBack(leased)
+      }
+    }
+  }
+
+  async #receive({ max, leaseMs, waitMs, signal }: z.output<typeof RECEIVE>): Promise<Pulled<Tx>[]> {
+    const queue = await settingsOf(this.#place.context, this.#name)
+    if (waitMs === 0) return await this.#lease(queue, max, leaseMs)
+    const deadline = performance.now() + waitMs
+    const knock = new Knock()
+    const leave = this.#place.claims.enlist(queue.id, () => knock.knock())
+    try {
+      while (!signal?.aborted) {
+        const leased = await this.#lease(queue, max, leaseMs)
+        if (leased.length > 0 || performance.now() >= deadline) return leased
+        await knock.heard(deadline - performance.now(), signal)
+      }
+      return []
+    } finally {
+      leave()
+    }
+  }
+
+  // Its neighbours may have taken long.
+  async #fresh(delivery: Pulled<Tx>, leaseMs: number): Promise<boolean> {
+    return delivery.lease.remainingMs > leaseMs / 2 || (await delivery.renewed(leaseMs))
+  }
+
+  async #giveBack(unbegun: readonly Pulled<Tx>[]): Promise<void> {
+    const [first] = unbegun
+    if (!first) return
+    const { context, wakeRelay } = this.#place
+    const positions = unbegun.map(({ position }) => position)
+    await run(context.database, releaseLeased(context.tables, { ...first.lease.held, positions }))
+    wakeRelay()
+  }
+
+  async #lease(queue: StoredQueue, limit: number, leaseMs: number): Promise<Pulled<Tx>[]> {
+    for (;;) {
+      const { context } = this.#place
+      const askedAt = performance.now()
+      const facts = { queue: queue.id, consumer: queue.name, limit, leaseMs, floors: FROM_THE_START }
+      const leased = await run(context.database, lease(context.tables, { ...facts, holder: context.instance }))
+      const [first] = leased
+      if (!first) return []
+      const held = new Lease(queue.name, first, { until: askedAt + leaseMs, deliveries: leased.length })
+      context.events.emit('leased', { queue: queue.name, lease: held.id, deliveries: leased.length })
+      const rows = leased.map(({ delivery }) => delivery)
+      await this.#end(
+        queue,
+        held,
+        rows.filter((row) => withoutAttempt(row)),
+      )
+      const attempted = rows.filter((row) => !withoutAttempt(row))
+      if (attempted.length > 0)
+        return attempted.map((row) => this.#open(queue, { lease: held, row, leasedUntil: first.expiresAt }))
+    }
+  }
+
+  #open(queue: StoredQueue, of: Pick<PulledFacts, 'lease' | 'row' | 'leasedUntil'>): Pulled<Tx> {
+    const { row } = of
+    const facts = factsOf(row, { queue, attempt: row.attempts, payload: plainPayload(row) })
+    return new Pulled(this.#place, { ...of, queue, facts })
+  }
+
+  async #end(queue: StoredQueue, held: Lease, rows: readonly Claimed[]): Promise<void> {
+    if (rows.length === 0) return
+    const { context } = this.#place
+    const judged: Judged[] = rows.map((row) => ({
+      row,
+      attempt: row.attempts,
+      verdict: withoutAttempt(row)!,
+      durationMs: 0,
+    }))
+    const facts = { ...held.held, consumer: queue.name, outcomes: judged.map(settledOf), inbox: false }
+    await run(context.database, settleLeased(context.tables, facts))
+    for (const each of judged) tell(context.events, queue.name, each)
+  }
+}
