@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { Attempt } from './consumer/attempt.ts'
 import { LARGEST_BATCH } from './consumer/batch-size.ts'
-import type { ContextOf, Guarantee } from './consumer/context.ts'
+import type { BatchContextOf, ContextOf, Guarantee } from './consumer/context.ts'
 import { type Drained, Draining, type DrainRequest } from './consumer/draining.ts'
-import { type Handler, Handlers } from './consumer/handlers.ts'
+import { type BatchHandler, type Handler, Handlers } from './consumer/handlers.ts'
 import { type ConsumerPlace, Running } from './consumer/running.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
 import type { AnyContract, Contract } from './rules/contract.ts'
@@ -18,7 +18,7 @@ export type {
   Guarantee,
   PublishInAttempt,
 } from './consumer/context.ts'
-export type { Handler } from './consumer/handlers.ts'
+export type { BatchHandler, Handler } from './consumer/handlers.ts'
 export type { ConsumerPlace } from './consumer/running.ts'
 
 export interface ConsumerOptions<G extends Guarantee = Guarantee> {
@@ -98,6 +98,26 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
   /** Handles the messages of a contract. Before `start()`, and once per contract. */
   on<Name extends string, In, Out>(contract: Contract<Name, In, Out>, handler: Handler<Out, ContextOf<G, Tx>>): this {
     this.#handlers.on(contract as AnyContract, handler as Handler<never, never>)
+    return this
+  }
+
+  /**
+   * Handles the messages of a contract several at a time, as many as one transaction or lease holds: `batchSize` of them at most, and
+   * those of one message type. Answer nothing, or outcomes by id; what is not named is done. With exactly-once effects all share one
+   * savepoint: when the handler throws, what it wrote is taken back and its deliveries are handed to it one by one, so that only
+   * those that fail alone are charged with an attempt. `timeoutMs` is the time of the whole call.
+   *
+   * ```ts
+   * posthaste.consumer('ledger', { batchSize: 50 }).onBatch(Paid, async (deliveries, { tx }) => {
+   *   await tx.insertInto('ledger').values(deliveries.map(({ id, payload }) => ({ id, ...payload }))).execute()
+   * })
+   * ```
+   */
+  onBatch<Name extends string, In, Out>(
+    contract: Contract<Name, In, Out>,
+    handler: BatchHandler<Out, BatchContextOf<G, Tx>>,
+  ): this {
+    this.#handlers.onBatch(contract as AnyContract, handler as BatchHandler<never, never>)
     return this
   }
 

@@ -403,6 +403,18 @@ export class ForeignOutcome extends PosthasteError {
 }
 
 /**
+ * A batch handler answered with something else than nothing or a `Map` from ids of its deliveries to their outcomes. Its deliveries
+ * are handed to it one by one, and fail. Return `new Map([[delivery.id, delivery.retry()]])`.
+ */
+export class InvalidBatchAnswer extends PosthasteError {
+  readonly code = 'INVALID_BATCH_ANSWER'
+
+  constructor(reason: string) {
+    super(`Cannot take the answer of a batch handler: ${reason}`)
+  }
+}
+
+/**
  * Thrown by your handler, it ends the delivery now: dead-lettered as `non-retryable`, whatever attempts were left.
  *
  * ```ts

@@ -8,6 +8,7 @@ import type { BatchSize } from './batch-size.ts'
 import { Completion } from './completion.ts'
 import type { AtLeastOnceContext } from './context.ts'
 import type { Floors } from './floors.ts'
+import { type Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import { Lease, type Leases } from './leases.ts'
 import type { Mode } from './mode.ts'
@@ -87,9 +88,15 @@ export class AtLeastOnce<Tx> implements Mode {
     this.#leases.hold(held)
     const attemptsMs: number[] = []
     try {
+      const groups = this.#seat.handlers.batched ? new Groups() : undefined
       for (const row of rows) {
         if (this.#seat.stopping.aborted || !(await this.#leases.covers(held))) settling.giveBack(row)
-        else attemptsMs.push(await this.#judge(held, row, settling))
+        else attemptsMs.push(await this.#judge(held, row, settling, groups))
+      }
+      for (const group of groups ?? []) {
+        const begun = !this.#seat.stopping.aborted && (await this.#leases.covers(held))
+        if (begun) attemptsMs.push(await this.#judgeGroup(held, group, settling))
+        else for (const row of group.rows) settling.giveBack(row)
       }
     } finally {
       await settling.finish()
@@ -98,12 +105,52 @@ export class AtLeastOnce<Tx> implements Mode {
     return attemptsMs
   }
 
-  async #judge(held: Lease, row: Claimed, settling: Settling<Tx>): Promise<number> {
+  async #judgeGroup(held: Lease, group: Group, settling: Settling<Tx>): Promise<number> {
+    const { context, queue, timeoutMs, attempts } = this.#seat
+    for (const { id: messageId, type, attempt } of group.deliveries)
+      context.events.emit('attempt-started', { queue: queue.name, messageId, type, attempt })
+    const startedAt = performance.now()
+    const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    held.attempt = attempt
+    attempts.add(attempt)
+    const verdicts = await this.#attemptGroup(held, group, attempt).finally(() => {
+      attempts.delete(attempt)
+      held.attempt = undefined
+    })
+    const elapsedMs = performance.now() - startedAt
+    if (verdicts === 'lost') this.#leases.lose(held)
+    else if (verdicts === 'returned') for (const row of group.rows) settling.giveBack(row)
+    else {
+      const durationMs = elapsedMs / group.rows.length
+      for (const [n, row] of group.rows.entries())
+        settling.add({ row, attempt: row.attempts, verdict: verdicts[n]!, durationMs })
+    }
+    return elapsedMs
+  }
+
+  async #attemptGroup(held: Lease, group: Group, attempt: Attempt): Promise<Verdict[] | 'lost' | 'returned'> {
+    const { queue } = this.#seat
+    try {
+      const outcomes = group.outcomes(await attempt.run(() => group.call(this.#sharedContext(held, attempt))))
+      return outcomes.map((outcome, n) => verdictOf(outcome, group.rows[n]!.attempts, queue.retry))
+    } catch (error) {
+      const { cutBy } = attempt
+      if (cutBy instanceof LeaseLost || error instanceof LeaseLost) return 'lost'
+      if (cutBy && !(cutBy instanceof HandlerTimeout)) return 'returned'
+      return group.rows.map(({ attempts }) => verdictOfFailure(cutBy ?? error, attempts, queue.retry))
+    }
+  }
+
+  async #judge(held: Lease, row: Claimed, settling: Settling<Tx>, groups?: Groups): Promise<number> {
     const { context, handlers, queue } = this.#seat
     const attempt = row.attempts
     const prepared = await handlers.prepare(row, queue, attempt)
     if ('kind' in prepared) {
       settling.add({ row, attempt, verdict: prepared, durationMs: 0 })
+      return 0
+    }
+    if (prepared.batch) {
+      groups?.add({ row, prepared })
       return 0
     }
     const { messageId } = row
@@ -148,8 +195,18 @@ export class AtLeastOnce<Tx> implements Mode {
   }
 
   #contextOf(held: Lease, attempt: Attempt, { complete }: Completion<Tx>): AtLeastOnceContext<Tx> {
+    const shared = this.#sharedContext(held, attempt)
     return {
       complete,
+      extend: shared.extend,
+      get signal() {
+        return attempt.signal
+      },
+    }
+  }
+
+  #sharedContext(held: Lease, attempt: Attempt): Omit<AtLeastOnceContext<Tx>, 'complete'> {
+    return {
       extend: async (ms) => {
         attempt.extend(ms)
         await this.#leases.renew(held, Math.max(ms, this.#leases.leaseMs))

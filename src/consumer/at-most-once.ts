@@ -8,6 +8,7 @@ import { inKeyOrder } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import type { AtMostOnceContext } from './context.ts'
 import type { Floors } from './floors.ts'
+import { Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import type { Seat } from './seat.ts'
@@ -80,9 +81,12 @@ export class AtMostOnce<Tx> implements Mode {
 
   async #tellAll(ended: readonly Ended[]): Promise<number[]> {
     const attemptsMs: number[] = []
+    const groups = groupsOf(ended)
     for (const [at, { judged, prepared }] of ended.entries()) {
       const startedAt = performance.now()
-      const over = prepared !== undefined && (await this.#attempt(prepared)) === 'stopped'
+      const group = prepared?.batch ? groups.get(prepared) : undefined
+      const called = prepared !== undefined && (!prepared.batch || group !== undefined)
+      const over = called && (await this.#attempt(group ?? new Group([{ row: judged.row, prepared }]))) === 'stopped'
       const durationMs = performance.now() - startedAt
       attemptsMs.push(durationMs)
       tell(this.#seat.context.events, this.#seat.queue.name, { ...judged, durationMs })
@@ -98,15 +102,15 @@ export class AtMostOnce<Tx> implements Mode {
     this.#seat.context.events.emit('warning', { code: 'NOT_HANDLED', message })
   }
 
-  async #attempt({ handler, delivery, settle: meaning }: Prepared): Promise<'ended' | 'stopped'> {
+  async #attempt(group: Group): Promise<'ended' | 'stopped'> {
     const { context, queue, timeoutMs, attempts } = this.#seat
-    const attempted = { queue: queue.name, messageId: delivery.id, type: delivery.type, attempt: delivery.attempt }
-    context.events.emit('attempt-started', attempted)
+    for (const { id: messageId, type, attempt } of group.deliveries)
+      context.events.emit('attempt-started', { queue: queue.name, messageId, type, attempt })
     const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
     attempts.add(attempt)
     try {
-      const { kind } = meaning(await attempt.run(() => handler(delivery, contextOf(attempt))))
-      if (kind !== 'complete') this.#warn(kind)
+      const answer = await attempt.run(() => group.call(contextOf(attempt)))
+      for (const { kind } of group.outcomes(answer)) if (kind !== 'complete') this.#warn(kind)
     } catch (error) {
       context.events.emit('error', { where: `handler of ${queue.name}`, error: summarise(error) })
     } finally {
@@ -119,6 +123,13 @@ export class AtMostOnce<Tx> implements Mode {
     const message = `A handler of ${this.#seat.queue.name} asked for "${outcome}": its delivery has ended already`
     this.#seat.context.events.emit('warning', { code: 'OUTCOME_TOO_LATE', message })
   }
+}
+
+/** What batch handlers get, by the first of each: the others are told with it. */
+function groupsOf(ended: readonly Ended[]): Map<Prepared, Group> {
+  const groups = new Groups()
+  for (const { judged, prepared } of ended) if (prepared?.batch) groups.add({ row: judged.row, prepared })
+  return new Map([...groups].map((group) => [group.members[0]!.prepared, group]))
 }
 
 function contextOf(attempt: Attempt): AtMostOnceContext {

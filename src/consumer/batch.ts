@@ -10,7 +10,7 @@ export class Batch {
   /** The delivery that was attempted last. */
   current: Claimed | undefined
   /** The attempt that took the transaction with it, and when the server has let go of that. */
-  cut: { readonly row: Claimed; readonly reason: Error; readonly abandoned: Promise<void> } | undefined
+  cut: { readonly rows: readonly Claimed[]; readonly reason: Error; readonly abandoned: Promise<void> } | undefined
   /** COMMIT was answered with COMMIT. */
   committed = false
 

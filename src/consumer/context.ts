@@ -2,7 +2,6 @@ import type { Guarded } from '../database.ts'
 import { TransactionOver } from '../errors.ts'
 import type { Publishable, Published } from '../outbox.ts'
 import type { Queryable } from '../postgres/queryable.ts'
-import type { Delivery, DeliveryFacts } from '../rules/delivery.ts'
 import type { PublishOptions } from '../rules/message.ts'
 import type { Attempt } from './attempt.ts'
 import type { Savepoint } from './savepoint.ts'
@@ -51,6 +50,17 @@ export type ContextOf<G extends Guarantee, Tx> = G extends 'exactly-once-effects
     ? AtLeastOnceContext<Tx>
     : AtMostOnceContext
 
+/** What a handler of several deliveries at once gets beside them. */
+export type BatchContextOf<G extends Guarantee, Tx> = G extends 'at-least-once'
+  ? Omit<AtLeastOnceContext<Tx>, 'complete'>
+  : ContextOf<G, Tx>
+
+/** What a message was published because of. */
+export interface Cause {
+  readonly id: string | undefined
+  readonly correlationId: string | undefined
+}
+
 /** What the attempts of one transaction stand on. */
 export interface Ground<Tx> {
   readonly tx: Tx
@@ -68,7 +78,7 @@ export interface Lent<Context> {
 export function lendTransaction<Tx>(
   seat: Seat<Tx>,
   run: Attempt,
-  delivery: Delivery,
+  cause: Cause,
   { tx, queryable, savepoint }: Ground<Tx>,
 ): Lent<ExactlyOnceContext<Tx>> {
   let over = false
@@ -85,7 +95,7 @@ export function lendTransaction<Tx>(
     },
     publish: async (messages: Publishable | readonly Publishable[], options?: PublishOptions) => {
       enter()
-      return await seat.outbox.publishIn(queryable, messages, causedBy(delivery, options))
+      return await seat.outbox.publishIn(queryable, messages, causedBy(cause, options))
     },
     get signal() {
       return run.signal
@@ -99,6 +109,6 @@ export function lendTransaction<Tx>(
 }
 
 /** A message that a handler publishes continues the conversation of the one it handles. */
-export function causedBy({ id, correlationId = id }: DeliveryFacts, options: PublishOptions = {}): PublishOptions {
+export function causedBy({ id, correlationId = id }: Cause, options: PublishOptions = {}): PublishOptions {
   return { correlationId, causationId: id, ...options }
 }

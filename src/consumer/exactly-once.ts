@@ -8,6 +8,7 @@ import { Batch, inKeyOrder } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import { type Ground, lendTransaction } from './context.ts'
 import type { Floors } from './floors.ts'
+import { type Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import type { OwnRows } from './own-rows.ts'
@@ -90,23 +91,35 @@ export class ExactlyOnce<Tx> implements Mode {
   }
 
   async #workOff(batch: Batch, ground: Ground<Tx>): Promise<void> {
+    const groups = this.#seat.handlers.batched ? new Groups() : undefined
     for (const row of batch.rows) {
       batch.current = row
-      batch.judged.push(await this.#judge(batch, row, ground))
+      const judged = await this.#judge(batch, row, ground, groups)
+      if (judged) batch.judged.push(judged)
     }
+    if (groups) await this.#workOffGroups(batch, groups, ground)
     await this.#settle(batch, ground)
   }
 
-  async #judge(batch: Batch, row: Claimed, ground: Ground<Tx>): Promise<Judged> {
+  // They come last, and each ends its own savepoint: what it takes back is never a neighbour's.
+  async #workOffGroups(batch: Batch, groups: Groups, ground: Ground<Tx>): Promise<void> {
+    for (const group of groups) batch.judged.push(...(await this.#judgeGroup(batch, group, ground)))
+  }
+
+  async #judge(batch: Batch, row: Claimed, ground: Ground<Tx>, groups?: Groups): Promise<Judged | undefined> {
     const { context, handlers, queue, stopping } = this.#seat
     const attempt = row.attempts + 1
     if (stopping.aborted) return { row, attempt, verdict: RETURNED, durationMs: 0 }
     const prepared = await handlers.prepare(row, queue, attempt)
     if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
+    if (prepared.batch) {
+      groups?.add({ row, prepared })
+      return undefined
+    }
     const { messageId } = row
     context.events.emit('attempt-started', { queue: queue.name, messageId, type: prepared.delivery.type, attempt })
     const startedAt = performance.now()
-    const verdict = await this.#attempt(batch, row, prepared, ground)
+    const verdict = await this.#attempt(batch, row, prepared, ground, groups !== undefined)
     const durationMs = performance.now() - startedAt
     if (durationMs > SLOW_MS) this.#warnOfSlowness()
     return { row, attempt, verdict, durationMs }
@@ -119,7 +132,56 @@ export class ExactlyOnce<Tx> implements Mode {
     this.#seat.context.events.emit('warning', { code: 'SLOW_HANDLER', message })
   }
 
-  async #attempt(batch: Batch, row: Claimed, prepared: Prepared, ground: Ground<Tx>): Promise<Verdict> {
+  async #judgeGroup(batch: Batch, group: Group, ground: Ground<Tx>): Promise<Judged[]> {
+    const { context, queue, stopping } = this.#seat
+    batch.current = group.rows[0]
+    const startedAt = performance.now()
+    if (!stopping.aborted)
+      for (const { id: messageId, type, attempt } of group.deliveries)
+        context.events.emit('attempt-started', { queue: queue.name, messageId, type, attempt })
+    const verdicts = stopping.aborted ? group.rows.map(() => RETURNED) : await this.#attemptGroup(batch, group, ground)
+    if (verdicts === 'one by one') return await this.#judgeSingles(batch, group, ground)
+    const elapsedMs = performance.now() - startedAt
+    if (elapsedMs > SLOW_MS) this.#warnOfSlowness()
+    const durationMs = elapsedMs / group.rows.length
+    return group.rows.map((row, n) => ({ row, attempt: row.attempts + 1, verdict: verdicts[n]!, durationMs }))
+  }
+
+  async #judgeSingles(batch: Batch, group: Group, ground: Ground<Tx>): Promise<Judged[]> {
+    const judged: Judged[] = []
+    for (const single of group.singles) judged.push(...(await this.#judgeGroup(batch, single, ground)))
+    return judged
+  }
+
+  async #attemptGroup(batch: Batch, group: Group, ground: Ground<Tx>): Promise<Verdict[] | 'one by one'> {
+    const { queue, timeoutMs, attempts } = this.#seat
+    const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    const { context, revoke } = lendTransaction(this.#seat, attempt, group.cause, ground)
+    attempts.add(attempt)
+    try {
+      const outcomes = group.outcomes(await attempt.run(() => group.call(context)))
+      revoke()
+      const verdicts = outcomes.map((outcome, n) => verdictOf(outcome, group.rows[n]!.attempts + 1, queue.retry))
+      if (verdicts.every(({ kind }) => kind === 'retry' || kind === 'dead')) await ground.savepoint.undo()
+      else await ground.savepoint.keep()
+      return verdicts
+    } catch (error) {
+      revoke()
+      if (group.rows.length === 1) return [await this.#failed(batch, group.rows, attempt, error, ground)]
+      const verdict = await this.#failed(batch, group.rows, attempt, error, ground)
+      return verdict === RETURNED ? group.rows.map(() => RETURNED) : 'one by one'
+    } finally {
+      attempts.delete(attempt)
+    }
+  }
+
+  async #attempt(
+    batch: Batch,
+    row: Claimed,
+    prepared: Prepared,
+    ground: Ground<Tx>,
+    grouped: boolean,
+  ): Promise<Verdict> {
     const { queue, timeoutMs, attempts } = this.#seat
     const { handler, delivery } = prepared
     const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
@@ -128,10 +190,14 @@ export class ExactlyOnce<Tx> implements Mode {
     try {
       const outcome = prepared.settle(await attempt.run(() => handler(delivery, context)))
       revoke()
-      return await keep(verdictOf(outcome, delivery.attempt, queue.retry), ground.savepoint, row === batch.last)
+      return await keep(
+        verdictOf(outcome, delivery.attempt, queue.retry),
+        ground.savepoint,
+        row === batch.last && !grouped,
+      )
     } catch (error) {
       revoke()
-      return await this.#failed(batch, row, attempt, error, ground)
+      return await this.#failed(batch, [row], attempt, error, ground)
     } finally {
       attempts.delete(attempt)
     }
@@ -139,19 +205,19 @@ export class ExactlyOnce<Tx> implements Mode {
 
   async #failed(
     batch: Batch,
-    row: Claimed,
+    rows: readonly Claimed[],
     { cutBy }: Attempt,
     error: unknown,
     { tx, savepoint }: Ground<Tx>,
   ): Promise<Verdict> {
     if (error instanceof AttemptCut) {
-      batch.cut = { row, reason: error.reason, abandoned: this.#seat.context.database.abandon(tx) }
+      batch.cut = { rows, reason: error.reason, abandoned: this.#seat.context.database.abandon(tx) }
       throw error
     }
     if (savepoint.touched && isTransient(error)) throw error
     await savepoint.undo()
     if (cutBy && !(cutBy instanceof HandlerTimeout)) return RETURNED
-    return this.#charged(row, cutBy ?? error)
+    return this.#charged(rows[0]!, cutBy ?? error)
   }
 
   // The last attempt leaves its savepoint to us: an abort that it swallowed shows here, and is still its own fault alone.

@@ -13,11 +13,29 @@ export type Answer = Outcome | void
 
 export type Handler<Payload, Context> = (delivery: Delivery<Payload>, context: Context) => Promise<Answer> | Answer
 
+/** What a handler of several deliveries may answer: nothing, or outcomes by the ids of their deliveries; the others are done. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is what most are
+export type BatchAnswer = ReadonlyMap<string, Outcome> | void
+
+export type BatchHandler<Payload, Context> = (
+  deliveries: readonly Delivery<Payload>[],
+  context: Context,
+) => Promise<BatchAnswer> | BatchAnswer
+
 type AnyHandler = Handler<never, never>
+type AnyBatchHandler = BatchHandler<never, never>
+
+interface Known {
+  readonly contract: AnyContract
+  readonly handler: AnyHandler
+  readonly batch: boolean
+}
 
 /** A delivery that is to be attempted, with who does it. */
 export interface Prepared {
   readonly handler: Handler<unknown, unknown>
+  /** The handler gets it together with others of its contract. */
+  readonly batch: boolean
   readonly delivery: Delivery
   settle(returned: unknown): Outcome | CompleteOutcome
 }
@@ -25,8 +43,9 @@ export interface Prepared {
 /** Who handles what. It is complete when the consumer starts. */
 export class Handlers {
   readonly #queue: string
-  readonly #byType = new Map<string, { readonly contract: AnyContract; readonly handler: AnyHandler }>()
+  readonly #byType = new Map<string, Known>()
   #otherwise: AnyHandler | undefined
+  #batched = false
   #sealed = false
 
   constructor(queue: string) {
@@ -37,10 +56,18 @@ export class Handlers {
     return [...this.#byType.values()].map(({ contract }) => contract)
   }
 
+  /** Whether some handlers get several deliveries in one call. */
+  get batched(): boolean {
+    return this.#batched
+  }
+
   on(contract: AnyContract, handler: AnyHandler): void {
-    this.#refuseWhenSealed()
-    if (this.#byType.has(contract.name)) throw new DuplicateHandler(this.#queue, contract.name)
-    this.#byType.set(contract.name, { contract, handler })
+    this.#add(contract, { contract, handler, batch: false })
+  }
+
+  onBatch(contract: AnyContract, handler: AnyBatchHandler): void {
+    this.#add(contract, { contract, handler: handler as unknown as AnyHandler, batch: true })
+    this.#batched = true
   }
 
   otherwise(handler: AnyHandler): void {
@@ -59,12 +86,18 @@ export class Handlers {
     if (ended) return ended
     const known = this.#byType.get(row.body!.type)
     if (!known) return this.#unknown(row, queue, attempt)
-    return read(row, known.contract, (payload) => open(row, queue, attempt, known.handler, payload))
+    return read(row, known.contract, (payload) => open(row, queue, attempt, known, payload))
   }
 
   #unknown(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict {
     if (!this.#otherwise) return unattemptable('unknown-type')
-    return open(row, queue, attempt, this.#otherwise, plainPayload(row))
+    return open(row, queue, attempt, { handler: this.#otherwise, batch: false }, plainPayload(row))
+  }
+
+  #add(contract: AnyContract, known: Known): void {
+    this.#refuseWhenSealed()
+    if (this.#byType.has(contract.name)) throw new DuplicateHandler(this.#queue, contract.name)
+    this.#byType.set(contract.name, known)
   }
 
   #refuseWhenSealed(): void {
@@ -83,7 +116,13 @@ function read(row: Claimed, contract: AnyContract, next: Open): Prepared | Verdi
   }
 }
 
-function open(row: Claimed, queue: QueueSettings, attempt: number, handler: AnyHandler, payload: unknown): Prepared {
+function open(
+  row: Claimed,
+  queue: QueueSettings,
+  attempt: number,
+  { handler, batch }: Pick<Known, 'handler' | 'batch'>,
+  payload: unknown,
+): Prepared {
   const { delivery, settle } = openDelivery(factsOf(row, { queue, attempt, payload }))
-  return { handler: handler as Handler<unknown, unknown>, delivery, settle }
+  return { handler: handler as Handler<unknown, unknown>, batch, delivery, settle }
 }

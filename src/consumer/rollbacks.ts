@@ -23,7 +23,8 @@ const REWRITE_PAUSE_MS = 20
 /**
  * What becomes of deliveries whose transaction was rolled back, by what did it:
  *
- *     the handler's time was over         its attempt is recorded in a new transaction; the others go back
+ *     the handler's time was over         its attempt is recorded in a new transaction; the others go back. Of a batch handler
+ *                                         all go back, to be attempted alone
  *     COMMIT or settle was refused        alone: recorded the same way; in company: all go back, to be attempted alone
  *     deadlock, serialization, lock wait  all go back, no attempt is used, batches fall to 1
  *     connection lost, consumer stopped   all go back, no attempt is used
@@ -61,11 +62,13 @@ export class Rollbacks<Tx> {
     if (this.#repeats.size > 0) this.#repeats.delete(position)
   }
 
-  async #cut(batch: Batch, { row, reason, abandoned }: NonNullable<Batch['cut']>): Promise<void> {
+  async #cut(batch: Batch, { rows, reason, abandoned }: NonNullable<Batch['cut']>): Promise<void> {
     await abandoned.catch((error) => report(this.#seat, error))
     const timedOut = reason instanceof HandlerTimeout
-    await this.#own.giveBack(timedOut ? batch.rows.filter((other) => other !== row) : batch.rows)
-    if (timedOut) await this.#record(row, reason)
+    if (timedOut && rows.length > 1) this.#size.conflicted()
+    const row = timedOut && rows.length === 1 ? rows[0]! : undefined
+    await this.#own.giveBack(batch.rows.filter((other) => other !== row))
+    if (row) await this.#record(row, reason)
   }
 
   // Which of them it was shows when each is alone.
