@@ -4,7 +4,7 @@ import type { Context } from './context.ts'
 import { InvalidOption } from './errors.ts'
 import type { DeadLetterRow, DeadLettersWhere, WholeDeadLetterRow } from './postgres/dead-letters.ts'
 import { numberOf } from './queue-number.ts'
-import { parseOptions, wholeNumber } from './rules/options.ts'
+import { parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 
 /** A delivery that ended badly: which, why, and every attempt. */
 export interface DeadLetter extends DeadLetterRow {}
@@ -37,6 +37,13 @@ export type DeadLetterSelection = string | readonly string[] | DeadLetterFilter
 export interface RedriveOptions {
   /** Who does it: it is noted in the history of the delivery. @default an unknown hand */
   readonly by?: string | undefined
+  /** Ends it after the transaction under way; the answer tells what was redriven until then. @default none */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface PurgeOptions {
+  /** Ends it after the transaction under way; the answer tells what was purged until then. @default none */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface Redriven {
@@ -64,7 +71,13 @@ const LIST = FILTER.extend({
   limit: wholeNumber(1, 1_000).default(DEFAULTS.limit),
   before: z.string().optional(),
 })
-const REDRIVE = z.strictObject({ by: z.string().optional() })
+const PURGE = z.strictObject({ signal: passedThrough<AbortSignal | undefined>().optional() })
+const REDRIVE = PURGE.extend({ by: z.string().optional() })
+
+interface Portion {
+  readonly ids: readonly string[]
+  readonly queue: number | null
+}
 
 // They are composed with Kysely, whose loading nobody is to wait for who only publishes and consumes.
 const statements = () => import('./postgres/dead-letters.ts')
@@ -120,15 +133,17 @@ export class DeadLetters {
    * Those that a filter finds are put back a few hundred per transaction; what dies meanwhile is left alone.
    */
   async redrive(which: DeadLetterSelection, options: RedriveOptions = {}): Promise<Redriven> {
-    const { by = null } = parseOptions(REDRIVE, options)
+    const { by = null, signal } = parseOptions(REDRIVE, options)
     const seen: { id: string; queue: string; redriven: boolean }[] = []
     const asked: string[] = []
-    for await (const { ids, queue } of this.#selected(which)) {
+    for await (const { ids, queue } of this.#selected(which, signal)) {
+      const found = await ask(this.#context, (await statements()).redrive(this.#context.tables, { ids, by, queue }))
+      const back = found.filter(({ redriven }) => redriven)
+      this.#tell('redriven', back)
       asked.push(...ids)
-      seen.push(...(await ask(this.#context, (await statements()).redrive(this.#context.tables, { ids, by, queue }))))
+      seen.push(...found)
     }
     const back = seen.filter(({ redriven }) => redriven)
-    this.#tell('redriven', back)
     if (back.length > 0) this.#wakeRelay?.()
     return {
       redriven: back.length,
@@ -137,31 +152,46 @@ export class DeadLetters {
     }
   }
 
-  /** Deletes them for good. */
-  async purge(which: DeadLetterSelection): Promise<Purged> {
+  /** How many there are of a selection. */
+  async count(which: DeadLetterSelection = {}): Promise<number> {
+    const where = isFilter(which)
+      ? await this.#where(parseOptions(FILTER, which))
+      : { ...(await this.#where({})), ids: [which].flat().map(checkedId) }
+    const [found] = await ask(this.#context, (await statements()).countDeadLetters(this.#context.tables, where))
+    return found!
+  }
+
+  /** Deletes them for good, a few hundred per transaction. */
+  async purge(which: DeadLetterSelection, options: PurgeOptions = {}): Promise<Purged> {
+    const { signal } = parseOptions(PURGE, options)
     const seen: { id: string; queue: string }[] = []
     const asked: string[] = []
-    for await (const { ids, queue } of this.#selected(which)) {
+    for await (const { ids, queue } of this.#selected(which, signal)) {
+      const gone = await ask(this.#context, (await statements()).purgeDeadLetters(this.#context.tables, { ids, queue }))
+      this.#tell('purged', gone)
       asked.push(...ids)
-      seen.push(
-        ...(await ask(this.#context, (await statements()).purgeDeadLetters(this.#context.tables, { ids, queue }))),
-      )
+      seen.push(...gone)
     }
-    this.#tell('purged', seen)
     return { purged: seen.length, missing: without(asked, seen) }
   }
 
-  async *#selected(which: DeadLetterSelection): AsyncGenerator<{ ids: string[]; queue: number | null }> {
-    if (isFilter(which)) yield* this.#found(await this.#where(parseOptions(FILTER, which)))
-    else {
-      const { queue = null } = await this.#where({})
-      const ids = [...new Set([which].flat().map(checkedId))]
-      for (let first = 0; first < ids.length; first += AT_ONCE) yield { ids: ids.slice(first, first + AT_ONCE), queue }
+  async *#selected(which: DeadLetterSelection, signal: AbortSignal | undefined): AsyncGenerator<Portion> {
+    const portions = isFilter(which)
+      ? this.#found(await this.#where(parseOptions(FILTER, which)))
+      : this.#named([...new Set([which].flat().map(checkedId))])
+    for await (const portion of portions) {
+      if (signal?.aborted) return
+      yield portion
     }
   }
 
+  async *#named(ids: readonly string[]): AsyncGenerator<Portion> {
+    const { queue = null } = await this.#where({})
+    for (let first = 0; first < ids.length; first += AT_ONCE) yield { ids: ids.slice(first, first + AT_ONCE), queue }
+  }
+
   // Up to the newest there is now: one that fails again at once would otherwise be put back for ever.
-  async *#found(where: DeadLettersWhere): AsyncGenerator<{ ids: string[]; queue: number | null }> {
+  async *#found(where: DeadLettersWhere): AsyncGenerator<Portion> {
     const { tables } = this.#context
     const [newest] = await ask(this.#context, (await statements()).listDeadLetters(tables, where, 1))
     if (!newest) return

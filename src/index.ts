@@ -37,6 +37,8 @@ export { Posthaste, type PosthasteOptions, type StartOptions, type StopOptions }
 export type { DeliveriesOptions, PulledDelivery, ReceiveOptions } from './queue/pull.ts'
 export type { DrainOptions, PeekedDelivery, Queue } from './queue.ts'
 export type { RelayOptions } from './relay.ts'
+// The command line's configuration file.
+export { type Config, defineConfig } from './rules/config.ts'
 // Messages: contracts are values that producers and consumers import.
 export {
   type AnyContract,

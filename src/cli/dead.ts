@@ -1,9 +1,10 @@
 import { userInfo } from 'node:os'
 import { InvalidArgumentError } from '@commander-js/extra-typings'
-import type { DeadLetter, DeadLetterSelection, DeadLetters, WholeDeadLetter } from '../index.ts'
+import type { DeadLetter, DeadLetterSelection, WholeDeadLetter } from '../index.ts'
 import { command, databaseCommand, told, wholeBetween } from './command.ts'
-import { BadNews, Failure, UsageFailure } from './failure.ts'
-import { withPosthaste } from './open.ts'
+import { confirm } from './confirm.ts'
+import { BadNews, Failure, Interrupted, UsageFailure } from './failure.ts'
+import { type Opened, withPosthaste } from './open.ts'
 import { cut, harmless, print, printHeading, printJson, printTable } from './output.ts'
 
 const LETTER = `"id","queue","reason","messageId","type","exchange","routingKey","key","attempts","crashes",
@@ -42,8 +43,8 @@ function listCommand() {
     )
     .action(async (options) => {
       const { limit, before } = options
-      const letters = await withDeadLetters(options, (deadLetters) =>
-        deadLetters.list({ ...filterOf(options), limit, before }),
+      const letters = await withDeadLetters(options, ({ posthaste }) =>
+        posthaste.deadLetters.list({ ...filterOf(options), limit, before }),
       )
       const next = letters.length === limit ? letters.at(-1)!.id : null
       if (options.json) return printJson({ deadLetters: letters, next })
@@ -66,7 +67,7 @@ function showCommand() {
       }),
     )
     .action(async (id, options) => {
-      const letter = await withDeadLetters(options, (deadLetters) => deadLetters.show(id))
+      const letter = await withDeadLetters(options, ({ posthaste }) => posthaste.deadLetters.show(id))
       if (!letter) throw new Failure(`Cannot show dead letter "${id}": there is none of this id`)
       if (options.json) printJson({ deadLetter: asJson(letter) })
       else printWhole(letter)
@@ -84,51 +85,77 @@ function redriveCommand() {
       told({
         example: `posthaste dead redrive 42 43
 posthaste dead redrive --queue billing --reason max-attempts`,
-        json: '{"version":1,"redriven","missing":[ids],"unreadable":[ids]}',
+        json: '{"version":1,"redriven","missing":[ids],"unreadable":[ids],"interrupted"}',
       }),
     )
     .action(async (ids, options) => {
       const selection = selectionOf(ids, options)
       const by = options.by ?? myName()
-      const result = await withDeadLetters(options, (deadLetters) => deadLetters.redrive(selection, { by }))
-      const { redriven, missing, unreadable } = result
-      if (options.json) printJson({ redriven, missing, unreadable })
+      const { redriven, missing, unreadable, interrupted } = await withDeadLetters(options, async (opened) => {
+        const { signal } = await countedOff(opened, 'redriven', selection)
+        return {
+          ...(await opened.posthaste.deadLetters.redrive(selection, { by, signal })),
+          interrupted: signal.aborted,
+        }
+      })
+      if (options.json) printJson({ redriven, missing, unreadable, interrupted })
       else {
         print(`${redriven} redriven`)
         if (missing.length > 0) print(`no dead letters (any more): ${missing.join(', ')}`)
         if (unreadable.length > 0) print(`kept, because their messages are nowhere any more: ${unreadable.join(', ')}`)
       }
+      if (interrupted) throw new Interrupted('what is redriven is redriven; run it again for the rest')
       if (unreadable.length > 0 || (ids.length > 0 && missing.length > 0)) throw new BadNews('not all were redriven')
     })
 }
 
 function purgeCommand() {
   return filteredCommand('purge')
-    .description('Deletes dead letters for good; exit code 1 when one that is named is not there.')
+    .description('Deletes dead letters for good, when it is told yes; exit code 1 when one that is named is not there.')
     .argument('[ids...]', 'their ids; without them, all that the options find')
     .option('--all', 'without ids and without other options: all there are')
-    .option('--yes', 'needed without ids: yes, delete them')
+    .option('--yes', 'do not ask')
     .addHelpText(
       'after',
       told({
         example: `posthaste dead purge 42
 posthaste dead purge --queue billing --yes`,
-        json: '{"version":1,"purged","missing":[ids]}',
+        json: '{"version":1,"purged","missing":[ids],"interrupted"}',
       }),
     )
     .action(async (ids, options) => {
       const selection = selectionOf(ids, options)
-      if (ids.length === 0 && !options.yes) {
-        throw new UsageFailure('Cannot purge without ids: add --yes to delete all that the options find')
-      }
-      const { purged, missing } = await withDeadLetters(options, (deadLetters) => deadLetters.purge(selection))
-      if (options.json) printJson({ purged, missing })
+      const { yes, json } = options
+      const { purged, missing, interrupted } = await withDeadLetters(options, async (opened) => {
+        const { deadLetters } = opened.posthaste
+        const count = await deadLetters.count(selection)
+        if (count > 0) await confirm({ count, what: count === 1 ? 'dead letter' : 'dead letters', yes, json })
+        const { signal } = await countedOff(opened, 'purged', selection)
+        return { ...(await deadLetters.purge(selection, { signal })), interrupted: signal.aborted }
+      })
+      if (json) printJson({ purged, missing, interrupted })
       else {
         print(`${purged} purged`)
         if (missing.length > 0) print(`no dead letters (any more): ${missing.join(', ')}`)
       }
+      if (interrupted) throw new Interrupted('what is purged is purged; run it again for the rest')
       if (ids.length > 0 && missing.length > 0) throw new BadNews('not all were there')
     })
+}
+
+/** Shows how far it is, transaction by transaction; Ctrl-C ends it after the one under way. */
+async function countedOff(
+  { posthaste, progress, stepwise }: Opened,
+  event: 'redriven' | 'purged',
+  selection: DeadLetterSelection,
+): Promise<{ readonly signal: AbortSignal }> {
+  const total = await posthaste.deadLetters.count(selection)
+  let done = 0
+  posthaste.on(event, ({ deliveries }) => {
+    done += deliveries
+    progress({ done, total })
+  })
+  return { signal: stepwise() }
 }
 
 interface Filter {
@@ -142,10 +169,11 @@ interface Where {
   readonly url?: string | undefined
   readonly schema?: string | undefined
   readonly config?: string | undefined
+  readonly json?: true | undefined
 }
 
-function withDeadLetters<Result>(where: Where, work: (deadLetters: DeadLetters) => Promise<Result>): Promise<Result> {
-  return withPosthaste({ ...where, applicationName: 'posthaste dead' }, ({ posthaste }) => work(posthaste.deadLetters))
+function withDeadLetters<Result>(where: Where, work: (opened: Opened) => Promise<Result>): Promise<Result> {
+  return withPosthaste({ ...where, applicationName: 'posthaste dead' }, work)
 }
 
 function filterOf({ queue, reason, type, since }: Filter): Filter {

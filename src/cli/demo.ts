@@ -23,7 +23,7 @@ export function demoCommand() {
       'after',
       told({
         example: 'posthaste demo --orders 20000 --seed 7',
-        json: `{"orders":{"committed","rolledBack","unknown"},"effects":{"billing","inventory","notifications"},
+        json: `{"version":1,"orders":{"committed","rolledBack","unknown"},"effects":{"billing","inventory","notifications"},
    "lost","duplicates","phantoms","oversold","kills":{"relay","worker","backend","withWorkInFlight"},
    "throughputPerSecond","latencyMs":{"p50","p95","p99"},"auditDifference","databaseUrl","intents"}`,
       }),

@@ -2,6 +2,7 @@ import { CommanderError } from '@commander-js/extra-typings'
 import { PosthasteError } from '../errors.ts'
 import { summarise } from '../rules/error-summary.ts'
 import { jsonLine } from './output.ts'
+import { eraseProgress } from './progress.ts'
 import type { Target } from './target.ts'
 
 /** The command line was wrong: exit code 2. */
@@ -24,6 +25,15 @@ export class BadNews extends Error {
   }
 }
 
+/** Somebody stopped it: exit code 130. What it says tells what that left behind. */
+export class Interrupted extends Error {
+  readonly code = 'INTERRUPTED'
+
+  constructor(left: string) {
+    super(`Interrupted: ${left}`)
+  }
+}
+
 /** There is no way to the database: exit code 3. */
 export class Unreachable extends Error {
   readonly code = 'DATABASE_UNREACHABLE'
@@ -41,6 +51,7 @@ export class Unreachable extends Error {
 export function report(error: unknown, args: readonly string[]): number {
   const exitCode = exitCodeOf(error)
   if (exitCode === 0 || error instanceof BadNews) return exitCode
+  eraseProgress()
   process.stderr.write(`${args.includes('--json') ? asJson(error) : asText(error, args)}\n`)
   if (process.env.POSTHASTE_DEBUG) console.error(error)
   return exitCode
@@ -56,6 +67,7 @@ function exitCodeOf(error: unknown): number {
   if (USAGE.has(code)) return 2
   if (code === 'DATABASE_UNREACHABLE') return 3
   if (SCHEMA.has(code)) return 4
+  if (error instanceof Interrupted) return 130
   return 1
 }
 
@@ -72,7 +84,7 @@ function asJson(error: unknown): string {
 
 function sentenceOf(error: unknown): string {
   if (error instanceof CommanderError) return commanderSentence(error)
-  const ours = [PosthasteError, UsageFailure, Failure, Unreachable].some((kind) => error instanceof kind)
+  const ours = [PosthasteError, UsageFailure, Failure, Interrupted, Unreachable].some((kind) => error instanceof kind)
   return ours ? (error as Error).message : `Cannot go on: ${summarise(error).message || summarise(error).name}`
 }
 

@@ -2,6 +2,7 @@ import { databaseCommand, told } from './command.ts'
 import { BadNews, UsageFailure } from './failure.ts'
 import { reach } from './open.ts'
 import { print, printJson } from './output.ts'
+import { Progress } from './progress.ts'
 import { resolveTarget } from './target.ts'
 
 const SCHEMA_BEHIND = 4
@@ -25,6 +26,7 @@ export function migrateCommand() {
       await pool.end()
       const { migrate, migrationState } = await import('../index.ts')
       const where = { url: resolved.url, schema: resolved.schema }
+      using _ = new Progress('migrate', { quiet: options.json ?? false })
       const state = options.check ? { ...(await migrationState(where)), ran: [] } : await migrate(where)
       const { schema, ran, applied, pending, functionsCurrent } = state
       if (options.json) printJson({ schema, ran, applied, pending, functionsCurrent })

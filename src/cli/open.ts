@@ -1,7 +1,9 @@
 import type { Pool, PoolClient } from 'pg'
-import type { Logger, Posthaste } from '../index.ts'
-import { Unreachable, UsageFailure } from './failure.ts'
-import { type Config, type Resolved, resolveTarget, type Target, type TargetOptions } from './target.ts'
+import type { Config, Logger, Posthaste } from '../index.ts'
+import { Interrupted, Unreachable, UsageFailure } from './failure.ts'
+import { Interruption } from './interruption.ts'
+import { Progress, type Step } from './progress.ts'
+import { type Resolved, resolveTarget, type Settings, type Target, type TargetOptions } from './target.ts'
 
 /** A database that answered and has the schema of this release. */
 export interface Opened {
@@ -9,7 +11,12 @@ export interface Opened {
   /** Runs the work in a transaction. */
   readonly transaction: <Result>(work: (tx: PoolClient) => Promise<Result>) => Promise<Result>
   readonly config: Config
+  readonly settings: Settings
   readonly target: Target
+  /** Tells how far it is, for the bar that whoever waits for more than a second is shown. */
+  readonly progress: (step: Step) => void
+  /** The command works in steps from now on: Ctrl-C aborts this signal instead of cancelling what runs. */
+  readonly stepwise: () => AbortSignal
 }
 
 export interface OpenOptions extends TargetOptions {
@@ -17,8 +24,10 @@ export interface OpenOptions extends TargetOptions {
   readonly applicationName: string
   /** Gives the library the topology and the service of the configuration. @default false */
   readonly withTopology?: boolean
-  readonly listenUrl?: string | undefined
   readonly logger?: Logger
+  readonly json?: boolean | undefined
+  /** Runs until it is stopped: it listens to signals itself, and is not waited for. @default false */
+  readonly endless?: boolean
 }
 
 /** Opens the database of a command, does the work, and closes it, whatever comes. */
@@ -27,11 +36,27 @@ export async function withPosthaste<Result>(
   work: (opened: Opened) => Promise<Result>,
 ): Promise<Result> {
   const resolved = await resolveTarget(options)
-  const { pool, target } = await reach(resolved, options.applicationName)
+  const { pool, target, clients } = await reach(resolved, options.applicationName)
+  using interruption = new Interruption()
+  using progress = new Progress(options.applicationName.replace('posthaste ', ''), {
+    quiet: options.json === true || options.endless === true,
+  })
   try {
+    if (!options.endless) interruption.watch(pool, clients)
     await requireSchema(resolved)
-    return await work(await opened(pool, target, resolved, options))
+    const { posthaste, transaction } = await opened(pool, resolved, options)
+    const { config, settings } = resolved
+    return await work({
+      posthaste,
+      transaction,
+      config,
+      settings,
+      target,
+      progress: (step) => progress.update(step),
+      stepwise: () => interruption.stepwise(),
+    })
   } catch (error) {
+    if (interruption.signal.aborted && isCancelled(error)) throw new Interrupted('nothing was changed')
     throw isUnreachable(error) ? new Unreachable(target, error) : error
   } finally {
     await pool.end()
@@ -42,7 +67,7 @@ export async function withPosthaste<Result>(
 export async function reach(
   { url, from }: Resolved,
   applicationName: string,
-): Promise<{ readonly pool: Pool; readonly target: Target }> {
+): Promise<{ readonly pool: Pool; readonly target: Target; readonly clients: ReadonlySet<PoolClient> }> {
   const pg = await loadPg()
   const options = {
     ...(url !== undefined && { connectionString: url }),
@@ -52,30 +77,59 @@ export async function reach(
   const { host, port, user, database } = clientOf(pg, options, from)
   const target = { host, port, user: user ?? '', database: database ?? '', from }
   const pool = new pg.Pool({ ...options, max: 4 })
+  const clients = new Set<PoolClient>()
   pool.on('error', () => {})
+  pool.on('connect', (client) => clients.add(client)).on('remove', (client) => clients.delete(client))
   try {
     const client = await pool.connect()
     client.release()
-    return { pool, target }
+    return { pool, target, clients }
   } catch (error) {
     await pool.end()
     throw new Unreachable(target, error)
   }
 }
 
-async function opened(pool: Pool, target: Target, { config, schema }: Resolved, options: OpenOptions): Promise<Opened> {
+/** Where a connection would go, part by part, without the password. */
+export async function clientSettings({ url, from }: Pick<Resolved, 'url' | 'from'>) {
+  const pg = await loadPg()
+  const client = clientOf(pg, url === undefined ? {} : { connectionString: url }, from)
+  const part = (name: string, value: string | number | null, variable: string) => {
+    const said = url !== undefined ? from : process.env[variable] ? variable : 'default'
+    return { name, value, from: said }
+  }
+  return [
+    part('host', client.host, 'PGHOST'),
+    part('port', client.port, 'PGPORT'),
+    part('user', client.user ?? null, 'PGUSER'),
+    part('password', client.password ? '•••' : null, 'PGPASSWORD'),
+    part('database', client.database ?? null, 'PGDATABASE'),
+  ]
+}
+
+async function opened(pool: Pool, { config, schema, settings }: Resolved, options: OpenOptions) {
   const { Posthaste, pgDatabase } = await import('../index.ts')
   const database = pgDatabase<PoolClient>(pool)
-  const listenUrl = options.listenUrl ?? config.listenUrl
+  const { listenUrl, service } = settings
   const posthaste = new Posthaste({
     database,
     schema,
     ...(options.withTopology && config.topology && { topology: config.topology }),
-    ...(options.withTopology && config.service !== undefined && { service: config.service }),
-    ...(listenUrl !== undefined && { listenUrl }),
+    ...(options.withTopology && service.value !== undefined && { service: service.value }),
+    ...(listenUrl.value !== undefined && { listenUrl: listenUrl.value }),
     ...(options.logger && { logger: options.logger }),
+    ...(config.relay && { relay: given(config.relay) }),
+    ...(config.retention && { retention: given(config.retention) }),
   })
-  return { posthaste, transaction: (work) => database.transaction(work), config, target }
+  const transaction: Opened['transaction'] = (work) => database.transaction(work)
+  return { posthaste, transaction }
+}
+
+// What is undefined is not said.
+function given<Options extends object>(
+  options: Options,
+): { [Name in keyof Options]: Exclude<Options[Name], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never
 }
 
 async function requireSchema({ url, schema }: Resolved): Promise<void> {
@@ -102,6 +156,10 @@ function clientOf(pg: Pg, options: object, from: string) {
   } catch (error) {
     throw new UsageFailure(`Cannot use ${from}: ${(error as Error).message}`, { cause: error })
   }
+}
+
+function isCancelled(error: unknown): boolean {
+  return (error as { code?: string } | undefined)?.code === '57014'
 }
 
 function isUnreachable(error: unknown): boolean {

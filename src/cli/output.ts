@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { eraseProgress } from './progress.ts'
 
 /** What goes into a cell of a table. */
 export type Cell = string | number | bigint | boolean | Date | null | undefined
@@ -15,6 +16,7 @@ export function surviveClosedPipes(): void {
 
 /** One line, or several, to standard output. */
 export function print(text: string): void {
+  eraseProgress()
   process.stdout.write(`${text}\n`)
 }
 

@@ -10,6 +10,10 @@ interface Entry {
 
 // Only what is asked for is loaded.
 const COMMANDS: Readonly<Record<string, Entry>> = {
+  init: {
+    summary: 'write a configuration, a contract and a consumer that run',
+    load: async () => (await import('./init.ts')).initCommand(),
+  },
   migrate: {
     summary: 'bring the schema to this release, or check or print it',
     load: async () => (await import('./migrate.ts')).migrateCommand(),
@@ -27,7 +31,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./status.ts')).statusCommand(),
   },
   publish: {
-    summary: 'publish one message in a transaction of its own',
+    summary: 'publish a message, or a file of them',
     load: async () => (await import('./publish.ts')).publishCommand(),
   },
   peek: {
@@ -42,6 +46,14 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'account for every message; fails when one is unaccounted for',
     load: async () => (await import('./audit.ts')).auditCommand(),
   },
+  config: {
+    summary: 'every setting, and who said so',
+    load: async () => (await import('./config.ts')).configCommand(),
+  },
+  completion: {
+    summary: 'print the completion script of bash, zsh or fish',
+    load: async () => (await import('./completion.ts')).completionCommand(),
+  },
   demo: {
     summary: 'watch it work: a shop under chaos, audited',
     load: async () => (await import('./demo.ts')).demoCommand(),
@@ -50,24 +62,39 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 
 const USAGE = 2
 
+/** The hidden command that the shells' completion scripts call. */
+const COMPLETE = '__complete'
+
 // What a family of commands does when it is not told.
 const FIRST: Readonly<Record<string, string>> = { topology: 'show', dead: 'list' }
 
-/** The command line. Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing. */
+/** The command line. Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing, 130 interrupted. */
 export async function program(args: readonly string[]): Promise<void> {
   surviveClosedPipes()
   process.on('uncaughtException', (error) => process.exit(report(error, args)))
   process.on('unhandledRejection', (error) => process.exit(report(error, args)))
   try {
+    if (args[0] === COMPLETE) return await complete(args.slice(args[1] === '--' ? 2 : 1))
     const words = completed(args)
-    const root = await rootFor(words[0])
+    const root = await rootFor(words[0] ?? '')
     await root.parseAsync([...words], { from: 'user' })
   } catch (error) {
     process.exitCode = args.length === 0 ? USAGE : report(error, args)
   }
 }
 
-async function rootFor(name: string | undefined): Promise<Shaped> {
+/** The program with all of its commands loaded, as tests, documentation and completion look at it. */
+export async function wholeProgram(): Promise<Shaped> {
+  return await rootFor(...Object.keys(COMMANDS))
+}
+
+async function complete(words: readonly string[]): Promise<void> {
+  const { candidates, printCandidates, queueNames } = await import('./completion.ts')
+  const root = await rootFor(...(words[0] === undefined ? [] : [words[0]]))
+  printCandidates(await candidates(root, words, queueNames))
+}
+
+async function rootFor(...loaded: readonly string[]): Promise<Shaped> {
   const root = command('posthaste')
     .description('A transactional outbox and a message queue in your Postgres.')
     .version(version(), '-V, --version', 'the version of posthaste')
@@ -76,15 +103,16 @@ async function rootFor(name: string | undefined): Promise<Shaped> {
       'after',
       `
 Connection: --url, then DATABASE_URL, then PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, then posthaste.config.ts.
-Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing.
-Failures tell their stack when POSTHASTE_DEBUG is set.
+Variables: POSTHASTE_CONFIG, POSTHASTE_SCHEMA, POSTHASTE_SERVICE, POSTHASTE_LISTEN_URL, POSTHASTE_HEALTH_PORT; \`posthaste config\` tells what is set.
+Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing, 130 interrupted.
+Output is plain where it is piped or NO_COLOR is set; failures tell their stack when POSTHASTE_DEBUG is set.
 
 Example:
   $ posthaste migrate --url postgres://localhost/shop
   $ posthaste status --json`,
     )
   for (const [each, { summary, load }] of Object.entries(COMMANDS)) {
-    root.addCommand(each === name ? (await load()).summary(summary) : command(each).summary(summary))
+    root.addCommand(loaded.includes(each) ? (await load()).summary(summary) : command(each).summary(summary))
   }
   return root
 }

@@ -24,9 +24,8 @@ export function relayCommand() {
     )
     .action(async (options) => {
       const logger = loggerOf({ json: options.json ?? false, verbose: options.verbose ?? false })
-      const { listenUrl } = options
       await withPosthaste(
-        { ...options, applicationName: 'posthaste relay', listenUrl, logger },
+        { ...options, applicationName: 'posthaste relay', logger, endless: true },
         async ({ posthaste, target: { host, port, database } }) => {
           const stopped = stopSignal()
           await posthaste.start({ relay: true, consumers: false })

@@ -1,9 +1,7 @@
 import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { z } from 'zod'
-import type { Topology } from '../index.ts'
-import { parseOptions, passedThrough } from '../rules/options.ts'
+import { type Config, parseConfig } from '../rules/config.ts'
 import { UsageFailure } from './failure.ts'
 
 /** The options every command with a database has. */
@@ -11,6 +9,8 @@ export interface TargetOptions {
   readonly url?: string | undefined
   readonly schema?: string | undefined
   readonly config?: string | undefined
+  readonly listenUrl?: string | undefined
+  readonly healthPort?: number | undefined
 }
 
 /** Where a command goes, without the password. */
@@ -23,17 +23,11 @@ export interface Target {
   readonly from: string
 }
 
-/** What `posthaste.config.ts` exports by default; all of it is optional. */
-export interface Config {
-  /** Connection string; used when neither --url nor the environment names a database. */
-  readonly url?: string | undefined
-  /** A direct connection string for the relay, when `url` goes through a pooler. */
-  readonly listenUrl?: string | undefined
-  readonly schema?: string | undefined
-  /** What `posthaste topology declare` declares. */
-  readonly topology?: Topology | undefined
-  /** The name of the service, which owns what it declares first. */
-  readonly service?: string | undefined
+/** A setting with its value, and who said so. */
+export interface Setting<Value = string | undefined> {
+  readonly value: Value
+  /** `--schema`, `DATABASE_URL`, `posthaste.config.ts`, or `default`. */
+  readonly from: string
 }
 
 export interface Resolved {
@@ -42,14 +36,27 @@ export interface Resolved {
   readonly from: string
   readonly schema: string
   readonly config: Config
+  /** Everything that is not in the connection string, with who said so. */
+  readonly settings: Settings
 }
 
-const CONFIG = z.strictObject({
-  url: z.string().optional(),
-  listenUrl: z.string().optional(),
-  schema: z.string().optional(),
-  topology: passedThrough<Topology | undefined>().optional(),
-  service: z.string().optional(),
+export interface Settings {
+  readonly file: string | undefined
+  readonly url: Setting
+  readonly listenUrl: Setting
+  readonly schema: Setting<string>
+  readonly service: Setting
+  readonly healthPort: Setting<number | undefined>
+}
+
+/** The variables that are read, beside DATABASE_URL and those of libpq. */
+export const VARIABLES = Object.freeze({
+  config: 'POSTHASTE_CONFIG',
+  schema: 'POSTHASTE_SCHEMA',
+  service: 'POSTHASTE_SERVICE',
+  listenUrl: 'POSTHASTE_LISTEN_URL',
+  healthPort: 'POSTHASTE_HEALTH_PORT',
+  debug: 'POSTHASTE_DEBUG',
 })
 
 const FILES = ['posthaste.config.ts', 'posthaste.config.mts', 'posthaste.config.js', 'posthaste.config.mjs']
@@ -57,19 +64,63 @@ const PG_VARIABLES = ['PGHOST', 'PGPORT', 'PGUSER', 'PGDATABASE', 'PGHOSTADDR', 
 
 /** The database and the schema a command is about. */
 export async function resolveTarget(options: TargetOptions): Promise<Resolved> {
-  const { file, config } = await loadConfig(options.config)
-  const { url, from } = chosen(options.url, config.url, file)
-  if (url !== undefined) checkUrl(url, from)
-  return { url, from, schema: options.schema ?? config.schema ?? 'posthaste', config }
+  const { file, config } = await loadConfig(options.config ?? fromVariable('config'))
+  const url = chosen(options.url, config.url, file)
+  if (url.value !== undefined) checkUrl(url.value, url.from)
+  const schema = firstSaid(
+    [options.schema, '--schema'],
+    [fromVariable('schema'), VARIABLES.schema],
+    [config.schema, file],
+    ['posthaste', 'default'],
+  ) as Setting<string>
+  const settings: Settings = {
+    file,
+    url,
+    schema,
+    listenUrl: firstSaid(
+      [options.listenUrl, '--listen-url'],
+      [fromVariable('listenUrl'), VARIABLES.listenUrl],
+      [config.listenUrl, file],
+    ),
+    service: firstSaid([fromVariable('service'), VARIABLES.service], [config.service, file]),
+    healthPort: healthPort(options.healthPort, config.healthPort, file),
+  }
+  return { url: url.value, from: url.from, schema: schema.value, config, settings }
 }
 
-function chosen(url: string | undefined, configured: string | undefined, file: string | undefined) {
-  if (url !== undefined) return { url, from: '--url' }
-  if (process.env.DATABASE_URL) return { url: process.env.DATABASE_URL, from: 'DATABASE_URL' }
+type Said<Value> = readonly [Value | undefined, string | undefined]
+
+function firstSaid<Value>(...said: readonly Said<Value>[]): Setting<Value | undefined> {
+  const found = said.find(([value]) => value !== undefined)
+  return found ? { value: found[0], from: found[1]! } : { value: undefined, from: 'default' }
+}
+
+function healthPort(option: number | undefined, configured: number | undefined, file: string | undefined) {
+  const variable = fromVariable('healthPort')
+  const port = variable === undefined ? undefined : Number(variable)
+  if (port !== undefined && !(Number.isInteger(port) && port >= 1 && port <= 65_535)) {
+    throw new UsageFailure(`Cannot use ${VARIABLES.healthPort}: it is not a port from 1 to 65535`)
+  }
+  return firstSaid([option, '--health-port'], [port, VARIABLES.healthPort], [configured, file])
+}
+
+function fromVariable(name: keyof typeof VARIABLES): string | undefined {
+  return process.env[VARIABLES[name]] || undefined
+}
+
+function chosen(url: string | undefined, configured: string | undefined, file: string | undefined): Setting {
+  if (url !== undefined) return { value: url, from: '--url' }
+  if (process.env.DATABASE_URL) return { value: process.env.DATABASE_URL, from: 'DATABASE_URL' }
   const variables = PG_VARIABLES.filter((name) => process.env[name])
-  if (variables.length > 0) return { url: undefined, from: variables.join(', ') }
-  if (configured !== undefined) return { url: configured, from: file! }
-  return { url: undefined, from: 'no option and no variable: these are the defaults' }
+  if (variables.length > 0) return { value: undefined, from: variables.join(', ') }
+  if (configured !== undefined) return { value: configured, from: file! }
+  return { value: undefined, from: 'no option and no variable: these are the defaults' }
+}
+
+/** A connection string that may be shown: whatever could be a secret is not in it. */
+export function masked(url: string): string {
+  const bare = url.replace(/^([a-z]+:\/\/[^:@/?#]*):.*@/i, '$1:•••@')
+  return bare.replace(/([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*/gi, '$1•••')
 }
 
 // The value is not quoted: it may hold a password.
@@ -85,7 +136,7 @@ async function loadConfig(path: string | undefined): Promise<{ file: string | un
   if (file === undefined) return { file, config: {} }
   const exported = await defaultExportOf(file)
   try {
-    return { file, config: parseOptions(CONFIG, exported) }
+    return { file, config: parseConfig(exported) }
   } catch (error) {
     throw new UsageFailure(`Cannot use "${file}": ${(error as Error).message}`, { cause: error })
   }

@@ -65,7 +65,7 @@ export async function demo(options: DemoOptions = {}): Promise<number> {
   using interruption = new Interruption()
   try {
     const result = await hosted(settings, view, interruption.signal)
-    if (settings.json) process.stdout.write(`${JSON.stringify(result)}\n`)
+    if (settings.json) process.stdout.write(`${JSON.stringify({ version: 1, ...result })}\n`)
     return isFlawless(result) ? 0 : 1
   } catch (error) {
     if (interruption.signal.aborted) view.say('Interrupted: everything is stopped and removed')

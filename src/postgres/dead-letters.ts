@@ -10,6 +10,8 @@ export interface DeadLettersWhere {
   readonly reason?: string | undefined
   readonly type?: string | undefined
   readonly since?: Date | undefined
+  /** Of these ids. */
+  readonly ids?: readonly string[] | undefined
   /** Ids above this one. */
   readonly after?: string | undefined
   /** Ids below this one. */
@@ -46,6 +48,11 @@ export interface WholeDeadLetterRow extends DeadLetterRow {
 /** Dead letters without their content, newest first. */
 export function listDeadLetters(t: Tables, where: DeadLettersWhere, limit: number): Query<DeadLetterRow> {
   return compile(filtered(t, where).select(FACTS).orderBy('d.id', 'desc').limit(limit), facts)
+}
+
+/** How many dead letters there are. */
+export function countDeadLetters(t: Tables, where: DeadLettersWhere): Query<number> {
+  return compile(filtered(t, where).select(sql<string>`count(*)`.as('count')), ({ count }) => Number(count))
 }
 
 /** The ids of dead letters, oldest first. */
@@ -109,12 +116,13 @@ const FACTS = [
   'd.dead_at',
 ] as const
 
-function filtered(t: Tables, { queue, reason, type, since, after, before }: DeadLettersWhere) {
+function filtered(t: Tables, { queue, reason, type, since, ids, after, before }: DeadLettersWhere) {
   let from = typed(t).selectFrom('dead_letters as d').innerJoin('queues as q', 'q.id', 'd.queue')
   if (queue !== undefined) from = from.where('d.queue', '=', queue)
   if (reason !== undefined) from = from.where('d.reason', '=', reason)
   if (type !== undefined) from = from.where('d.type', '=', type)
   if (since !== undefined) from = from.where('d.dead_at', '>=', since)
+  if (ids !== undefined) from = from.where('d.id', 'in', [...ids])
   if (after !== undefined) from = from.where('d.id', '>', after)
   if (before !== undefined) from = from.where('d.id', '<', before)
   return from

@@ -159,8 +159,9 @@ test('publish, peek, status, audit, dead letters: what goes in comes out', async
     redriven: 1,
     missing: [],
     unreadable: [],
+    interrupted: false,
   })
-  expect(await json(`dead redrive ${id}`)).toEqual({ code: 1, version: 1, redriven: 0, missing: [id], unreadable: [] })
+  expect(await json(`dead redrive ${id}`)).toMatchObject({ code: 1, redriven: 0, missing: [id] })
   await route()
   expect((await json('peek billing')).deliveries[0].errors[0].message).toContain('redriven by ada')
 
@@ -186,8 +187,8 @@ describe('publish', () => {
     using home = scratch()
     const file = join(home.path, 'photo.png')
     writeFileSync(file, Buffer.from([0, 255, 1]))
-    await on('publish --routing-key mail --file -', { stdin: '{"from": "stdin ü"}' })
-    await on(`publish --routing-key mail --file ${file} --content-type image/png`)
+    await on('publish --routing-key mail --payload-file -', { stdin: '{"from": "stdin ü"}' })
+    await on(`publish --routing-key mail --payload-file ${file} --content-type image/png`)
     await route()
     const { deliveries } = await json('peek mail')
     expect(deliveries).toMatchObject([
@@ -220,13 +221,21 @@ describe('dead', () => {
     expect(second.next).toBeNull()
     expect((await json('dead list --since 2999-01-01')).deadLetters).toEqual([])
     expect(await json('dead purge --queue spam --type nothing-such --yes')).toMatchObject({ code: 0, purged: 0 })
+    const unasked = await on('dead purge --queue spam')
+    expect(unasked).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'Cannot delete 3 dead letters without being told twice: add --yes\nTry: posthaste dead purge --help\n',
+    })
+    expect(await on(`dead purge ${letters[0].id}`)).toMatchObject({ code: 2, stdout: '' })
     expect(await json('dead purge --queue spam --yes')).toEqual({
       code: 0,
       version: 1,
       purged: 3,
       missing: [],
+      interrupted: false,
     })
-    expect(await json('dead purge 999999')).toMatchObject({ code: 1, purged: 0, missing: ['999999'] })
+    expect(await json('dead purge 999999 --yes')).toMatchObject({ code: 1, purged: 0, missing: ['999999'] })
     expect(await json('dead redrive --all')).toMatchObject({ code: 0, redriven: 0 })
   })
 

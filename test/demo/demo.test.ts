@@ -120,7 +120,9 @@ const SHAPE: DemoResult = {
 }
 
 function resultOf(stdout: string): DemoResult {
-  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
+  const { version, ...result } = JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
+  expect(version).toBe(1)
+  return result
 }
 
 async function remove({ databaseUrl, intents }: DemoResult): Promise<void> {

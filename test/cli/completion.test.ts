@@ -1,0 +1,85 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { candidates } from '../../src/cli/completion.ts'
+import { scripts } from '../../src/cli/completion-scripts.ts'
+import { wholeProgram } from '../../src/cli/program.ts'
+import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { ROOT, scratch } from '../support/process.ts'
+import { everyCommand } from '../support/program.ts'
+
+// Each completion is a process of its own.
+vi.setConfig({ testTimeout: 120_000 })
+
+const root = await wholeProgram()
+const QUEUES = async () => ['billing', 'mail']
+const offered = async (line: string) => (await candidates(root, line.split(' '), QUEUES)).map(({ value }) => value)
+
+let database: TestDatabase
+let home: ReturnType<typeof scratch>
+
+beforeAll(async () => {
+  home = scratch()
+  database = await createDatabase()
+  const topology = defineTopology({ queues: { billing: {}, 'billing-eu': {}, mail: {} } })
+  await new Posthaste({ database: pgDatabase(database.pool), topology }).declare()
+  mkdirSync(join(home.path, 'bin'))
+  const program = join(home.path, 'bin/posthaste')
+  writeFileSync(program, `#!/bin/sh\nexec '${process.execPath}' '${ROOT}src/cli/main.ts' "$@"\n`)
+  chmodSync(program, 0o755)
+})
+afterAll(async () => {
+  home[Symbol.dispose]()
+  await database.drop()
+})
+
+describe('what may follow', () => {
+  test('is every command of the program, and of a family', async () => {
+    for (const { path } of await everyCommand()) {
+      const words = path.split(' ')
+      const before = [...words.slice(0, -1), ''].join(' ')
+      expect(await offered(before)).toContain(words.at(-1))
+    }
+    expect(await offered('dead re')).toEqual(['redrive'])
+  })
+
+  test('is the options of the command, the values of an option, and the names of queues', async () => {
+    expect(await offered('dead purge --y')).toEqual(['--yes'])
+    expect(await offered('demo --inject ')).toEqual(['loss', 'duplicate'])
+    expect(await offered('completion ')).toEqual(['bash', 'zsh', 'fish'])
+    expect(await offered('peek b')).toEqual(['billing'])
+    expect(await offered('dead list --queue ')).toEqual(['billing', 'mail'])
+    expect(await offered('publish --type ')).toEqual([])
+  })
+})
+
+test('in bash, TAB completes commands and the queues of the database', () => {
+  const complete = (...words: string[]) => {
+    const text = `${scripts.bash}
+      COMP_WORDS=(posthaste ${words.map((word) => `'${word}'`).join(' ')}) COMP_CWORD=${words.length}
+      _posthaste; printf '%s\\n' "\${COMPREPLY[@]}"`
+    const env = { ...process.env, PATH: `${home.path}/bin:${process.env.PATH}`, DATABASE_URL: database.url }
+    return execFileSync('bash', ['-c', text], { env, encoding: 'utf8' }).trim().split('\n')
+  }
+  expect(complete('top')).toEqual(['topology'])
+  expect(complete('peek', 'bill')).toEqual(['billing', 'billing-eu'])
+  expect(complete('peek', '--url', 'postgres://127.0.0.1:1/x', '')).toEqual([''])
+})
+
+const shells = { zsh: ['-n'], fish: ['--no-execute'] } as const
+
+describe.each(Object.entries(shells))('the script for %s', (shell, check) => {
+  const there = spawnSync(shell, ['--version']).status === 0
+  if (!there) console.warn(`skipped: ${shell} is not there to read its completion script`)
+
+  test.skipIf(!there)('is one that the shell can read', () => {
+    const { status, stderr } = spawnSync(shell, [...check], { input: scripts[shell as 'zsh'], encoding: 'utf8' })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  })
+
+  test('asks the program', () => {
+    expect(scripts[shell as 'zsh']).toContain('command posthaste __complete -- ')
+  })
+})

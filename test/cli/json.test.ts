@@ -1,0 +1,110 @@
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
+import { cli, spawnCli } from '../support/cli.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { ROOT, scratch } from '../support/process.ts'
+import { everyCommand, shapeOf } from '../support/program.ts'
+import { deviations, parseShape } from '../support/shape.ts'
+
+// Each command is a process of its own.
+vi.setConfig({ testTimeout: 120_000 })
+
+const topology = defineTopology({ exchanges: { orders: 'topic' }, queues: { billing: {}, mail: {} } })
+const COMMANDS = await everyCommand()
+const home = scratch()
+
+let database: TestDatabase
+
+/**
+ * How each command is called for its JSON to be compared with what its help says: a new command is added here. One of these
+ * databases has two messages in "mail" and two dead letters of "billing", with the ids 1 and 2.
+ */
+const CALLS: Readonly<Record<string, string>> = {
+  init: `init ${join(home.path, 'shop')}`,
+  migrate: 'migrate',
+  'topology show': 'topology show',
+  'topology declare': 'topology declare',
+  'topology diff': 'topology diff',
+  status: 'status',
+  publish: 'publish --routing-key mail --payload 1',
+  peek: 'peek mail',
+  'dead list': 'dead list',
+  'dead show': 'dead show 1',
+  'dead redrive': 'dead redrive 2',
+  'dead purge': 'dead purge --type none --yes',
+  audit: 'audit',
+  config: 'config',
+  completion: 'completion bash',
+}
+
+/** Those that are not a question and an answer, with where they are compared instead. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  relay: 'below',
+  demo: 'test/demo/demo.test.ts',
+}
+
+beforeAll(async () => {
+  database = await createDatabase()
+  const posthaste = new Posthaste({ database: pgDatabase(database.pool), topology })
+  await posthaste.declare()
+  const messages = ['billing', 'billing', 'mail', 'mail'].map((type) => ({ type, payload: { n: 1 } }))
+  await pgDatabase(database.pool).transaction((tx) => posthaste.publish(tx, messages))
+  await database.pool.query('select * from posthaste.relay_cycle(1000, true)')
+  await database.pool.query(
+    `select posthaste.dead_letter(lease_id, token, position, 'no such account') from posthaste.receive('billing', 10)`,
+  )
+  writeFileSync(
+    join(home.path, 'posthaste.config.ts'),
+    `import { defineConfig, defineTopology } from '${ROOT}src/index.ts'
+     export default defineConfig({ service: 'shop', topology: defineTopology({ queues: { spam: {} } }) })`,
+  )
+})
+afterAll(async () => {
+  await database.drop()
+  home[Symbol.dispose]()
+})
+
+test('there is no command whose JSON is not compared', () => {
+  const paths = COMMANDS.map(({ path }) => path)
+  expect([...Object.keys(CALLS), ...Object.keys(ELSEWHERE)].sort()).toEqual(paths.sort())
+})
+
+test.each(COMMANDS.filter(({ path }) => CALLS[path]))('posthaste $path --json has its shape', async (leaf) => {
+  const args = [...CALLS[leaf.path]!.split(' '), '--json']
+  const { stdout, stderr } = await cli(args, { env: { DATABASE_URL: database.url }, cwd: home.path })
+  expect(stderr).toBe('')
+  const answer = JSON.parse(stdout)
+  expect(answer.version).toBe(1)
+  expect(deviations(shapeOf(leaf), answer)).toEqual([])
+})
+
+test('every line of posthaste relay --json has its shape', async () => {
+  const relay = COMMANDS.find(({ path }) => path === 'relay')!
+  const child = spawnCli(['relay', '--json', '--url', database.url])
+  const ended = once(child, 'close')
+  const lines: string[] = []
+  for await (const line of createInterface({ input: child.stdout! })) {
+    lines.push(line)
+    if (line.includes('relay-on-duty')) child.kill('SIGTERM')
+  }
+  await ended
+  expect(lines.length).toBeGreaterThan(2)
+  expect(lines.flatMap((line) => deviations(shapeOf(relay), JSON.parse(line)))).toEqual([])
+})
+
+test('a shape that is left is told of, path by path', () => {
+  const shape = parseShape(
+    '{"version":1,"queues":[{"name","retry":{"maxAttempts"},"errors":[…]}],"next"?,"rest":{…}} and words',
+  )
+  const right = { version: 1, queues: [{ name: 'a', retry: { maxAttempts: 1 }, errors: [1] }], rest: { any: 1 } }
+  expect(deviations(shape, right)).toEqual([])
+  expect(deviations(shape, { ...right, queues: [{ name: 'a', retry: { max: 1 }, errors: [] }], more: 1 })).toEqual([
+    '$.more is not told of',
+    '$.queues[0].retry.maxAttempts is missing',
+    '$.queues[0].retry.max is not told of',
+  ])
+})
