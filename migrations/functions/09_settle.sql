@@ -24,6 +24,16 @@ begin
   left join messages_by_id(array[_message]) m on true;
 end $$;
 
+-- A history whose last attempt has no time yet: it is the database's.
+create or replace function dated(_history jsonb) returns jsonb
+language sql volatile set search_path from current
+as $$
+  select case
+    when _history -> -1 is null or _history -> -1 ? 'at' then _history
+    else jsonb_set(_history, '{-1,at}', to_jsonb(to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
+  end
+$$;
+
 -- Ends or reschedules deliveries whose rows are the caller's already. `_outcomes` is a JSON array of objects with the keys
 --   kind (completed | retry | dead | expired | discarded), priority, message, message_id, attempts, crashes, duplicate, history,
 --   reason, delay_ms.
@@ -34,7 +44,7 @@ declare
   o record;
 begin
   insert into scheduled (due_at, queue, priority, message, message_id, attempts, crashes, history)
-  select clock_timestamp() + coalesce(x.delay_ms, 0) * interval '1 ms', _queue, x.priority, x.message, x.message_id, x.attempts, x.crashes, x.history
+  select clock_timestamp() + coalesce(x.delay_ms, 0) * interval '1 ms', _queue, x.priority, x.message, x.message_id, x.attempts, x.crashes, dated(x.history)
   from jsonb_to_recordset(_outcomes) x (kind text, priority smallint, message bigint, message_id uuid, attempts integer, crashes integer,
                                         history jsonb, delay_ms double precision)
   where x.kind = 'retry';
@@ -45,7 +55,7 @@ begin
                                           history jsonb, reason text)
     where x.kind = 'dead'
   loop
-    perform bury(_queue, o.message, o.message_id, o.priority, o.attempts, o.crashes, o.history, o.reason);
+    perform bury(_queue, o.message, o.message_id, o.priority, o.attempts, o.crashes, dated(o.history), o.reason);
   end loop;
 
   insert into tally (scope, name, counter, n)

@@ -1,8 +1,8 @@
 import { UnknownVersion } from '../errors.ts'
 import type { EventBus } from '../events.ts'
 import type { Claimed } from '../postgres/claim.ts'
-import type { Settled } from '../postgres/settle.ts'
-import { type AttemptError, type ErrorSummary, summarise } from '../rules/error-summary.ts'
+import type { NewHistory, Settled } from '../postgres/settle.ts'
+import { type ErrorSummary, summarise } from '../rules/error-summary.ts'
 import type { CompleteOutcome, DeadLetterReason, Outcome } from '../rules/outcome.ts'
 import { afterFailure, type Failure, type RetryPolicy } from '../rules/retry.ts'
 
@@ -125,8 +125,9 @@ function again(attempt: number, policy: RetryPolicy, error: ErrorSummary | undef
   return { kind: 'dead', reason: after.reason, error, attempted: true }
 }
 
-function told(row: Claimed, attempt: number, verdict: Verdict & { kind: 'retry' | 'dead' }): AttemptError[] {
-  return [...row.history, { attempt, at: new Date().toISOString(), ...(verdict.error ?? wishOf(verdict)) }]
+// Its time is the database's, which writes it down.
+function told(row: Claimed, attempt: number, verdict: Verdict & { kind: 'retry' | 'dead' }): NewHistory {
+  return [...row.history, { attempt, ...(verdict.error ?? wishOf(verdict)) }]
 }
 
 // An outcome that the handler chose has no error, and is part of the story all the same.

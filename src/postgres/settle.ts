@@ -3,6 +3,9 @@ import type { Claimed } from './claim.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
+/** The attempts so far; the last one gets its time where it is written down. */
+export type NewHistory = readonly (Omit<AttemptError, 'at'> & Partial<Pick<AttemptError, 'at'>>)[]
+
 /** What an attempt came to. `attempts` and `history` are as they are after it. */
 export interface Settled
   extends Pick<Claimed, 'priority' | 'position' | 'message' | 'messageId' | 'attempts' | 'crashes'> {
@@ -11,7 +14,7 @@ export interface Settled
   readonly duplicate?: boolean
   readonly delayMs?: number
   readonly reason?: string
-  readonly history?: readonly AttemptError[]
+  readonly history?: NewHistory
 }
 
 /**

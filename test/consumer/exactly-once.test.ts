@@ -97,6 +97,8 @@ describe.each([1, 10])('in batches of %i', (batchSize) => {
       { attempt: 1, name: 'Error', message: 'attempt 1 went wrong' },
       { attempt: 2, name: 'Error', message: 'attempt 2 went wrong' },
     ])
+    const times = letter!.history.map(({ at }: { at: string }) => at)
+    for (const at of times) expect(at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     expect(await inboxOf(db.pool, queue)).toEqual(new Set(ids.filter((_, n) => n !== 4)))
     await until(() => told('completed').length === 9)
     expect(told('retried')).toMatchObject([

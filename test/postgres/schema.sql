@@ -428,6 +428,11 @@ language plpgsql stable
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function dated(_history jsonb)
+returns jsonb
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function dead_letter(lease_id bigint, token uuid, "position" bigint, reason text)
 returns void
 language plpgsql
