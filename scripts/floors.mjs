@@ -19,7 +19,7 @@ const ROOMS = [
 
 const BROKERS =
   /^(amqplib|rabbitmq-client|@nats-io\/.*|nats|redis|ioredis|kafkajs|@platformatic\/kafka|@aws-sdk\/.*|@google-cloud\/.*|@azure\/.*|standardwebhooks)$/
-const PURE = /^(zod|uuid|@standard-schema\/spec|node:(crypto|util|buffer|assert))$/
+const PURE = /^(zod|uuid|croner|@standard-schema\/spec|node:(crypto|util|buffer|assert))$/
 
 // from: who imports; to: what may not be imported, a path inside the project or the name of a package.
 const RULES = [

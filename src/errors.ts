@@ -212,6 +212,20 @@ export class NotSupported extends PosthasteError {
   }
 }
 
+/**
+ * A recurring message cannot be what it was declared as: its name, cron expression, time zone or message is wrong, or it would never
+ * fire. Nothing was stored. Correct what the sentence names.
+ */
+export class InvalidSchedule extends PosthasteError {
+  readonly code = 'INVALID_SCHEDULE'
+  readonly schedule: string
+
+  constructor(schedule: string, reason: string, options?: ErrorOptions) {
+    super(`Cannot schedule "${schedule}": ${reason}`, options)
+    this.schedule = schedule
+  }
+}
+
 // Transactions
 
 /**

@@ -13,6 +13,9 @@ export interface Events {
   /** Delayed or retried deliveries became due. */
   promoted: { readonly deliveries: number }
 
+  /** Messages of a schedule were published: one per tick. */
+  ticked: { readonly schedule: string; readonly messages: number }
+
   'attempt-started': Attempted
   /** `duplicate`: the inbox knew it already, the handler was not called. */
   completed: Attempted & { readonly durationMs: number; readonly duplicate: boolean }

@@ -52,6 +52,7 @@ export type { Delivery } from './rules/delivery.ts'
 export type { Message, PublishOptions, RawMessage } from './rules/message.ts'
 export type { Outcome } from './rules/outcome.ts'
 export type { RetryPolicy } from './rules/retry.ts'
+export type { MissedTicks } from './rules/schedule.ts'
 // Topology: exchanges, queues, and what comes to each.
 export {
   type BindingDefinition,
@@ -60,6 +61,7 @@ export {
   type Topology,
   type TopologyDefinition,
 } from './rules/topology.ts'
+export type { ScheduleOptions, Schedules, StoredSchedule } from './schedules.ts'
 export type { QueueStatus, Status } from './status.ts'
 export type { DeclareOptions, StoredTopology, TopologyDiff } from './topology.ts'
 export type { AnyTransaction } from './transaction-handle.ts'

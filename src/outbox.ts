@@ -60,6 +60,13 @@ export class Outbox {
     return this.#answer(given, await this.#append(queryable, await this.#checked(given, options)))
   }
 
+  /** A message checked as for publishing, as publish_all takes it, and what of it only its publisher knows. */
+  async written(given: Publishable): Promise<Pick<Message, 'ownId' | 'deliverAt'> & { readonly json: string }> {
+    const [checked] = await this.#checked(given)
+    const { ownId, deliverAt } = prepare(given)
+    return { ownId, deliverAt, json: encode(checked!) }
+  }
+
   async #checked(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<CheckedMessage[]> {
     if (isList(given) && options?.id !== undefined)
       throw new InvalidOption('id', 'it would be the id of every message of the list')

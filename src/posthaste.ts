@@ -32,6 +32,7 @@ import type { PublishOptions } from './rules/message.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 import { longestRetryMs } from './rules/retry.ts'
 import { defineTopology, type QueueSettings, type Topology } from './rules/topology.ts'
+import { type ScheduleOptions, Schedules } from './schedules.ts'
 import { type Status, status } from './status.ts'
 import { type DeclareOptions, type StoredTopology, type TopologyDiff, TopologyStore } from './topology.ts'
 import type { AnyTransaction } from './transaction-handle.ts'
@@ -221,6 +222,24 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
       drain: (queue: string, options: Required<DrainOptions>) => this.#drain(queue, options),
     }
     return new Queue(place, name)
+  }
+
+  /**
+   * Declares a recurring message, stored under its name: each tick of the cron expression publishes one message, whose headers
+   * `schedule` and `tick` say which, exactly once however many relays run. Answers when the next tick is. Declaring it again
+   * with the same expression changes nothing but the message.
+   *
+   * ```ts
+   * await posthaste.schedule('close-books', '0 3 * * *', CloseBooks.create({}), { timeZone: 'Europe/Berlin' })
+   * ```
+   */
+  schedule(name: string, cron: string, message: Publishable, options?: ScheduleOptions): Promise<Date> {
+    return this.schedules.put(name, cron, message, options)
+  }
+
+  /** The recurring messages. */
+  get schedules(): Schedules {
+    return new Schedules(this.#context, { outbox: this.#outbox, owner: this.#options.service })
   }
 
   /** The dead letters of all queues. */

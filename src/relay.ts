@@ -9,6 +9,7 @@ import type { Cycle } from './postgres/relay.ts'
 import { Duty } from './relay/duty.ts'
 import { Recovery } from './relay/recovery.ts'
 import { Router } from './relay/router.ts'
+import { Timetable } from './relay/timetable.ts'
 import { DEFAULT_RETENTION, RETENTION, type Retention, Upkeep } from './relay/upkeep.ts'
 import { summarise } from './rules/error-summary.ts'
 import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
@@ -96,6 +97,7 @@ export class Relay {
   readonly #recovery: Recovery
   readonly #duty: Duty
   readonly #upkeep: Upkeep
+  readonly #timetable: Timetable
   readonly #loop: Loop
   readonly #lifecycle: Lifecycle<StopOptions>
   readonly #throttle = new Throttle()
@@ -121,6 +123,11 @@ export class Relay {
       routed: () => this.#router.routed,
       onDuty: () => this.#duty.state === 'held' || !context.listener.healthy,
       onError: (error) => this.#report('upkeep', error),
+    })
+    this.#timetable = new Timetable({
+      ...context,
+      onDuty: () => this.#duty.state === 'held' || !context.listener.healthy,
+      onError: (error) => this.#report('timetable', error),
     })
     this.#lifecycle = new Lifecycle({ start: () => this.#start(), stop: (given) => this.#stop(given) })
   }
@@ -167,11 +174,13 @@ export class Relay {
     this.#duty.start()
     this.#loop.start()
     this.#upkeep.start()
+    this.#timetable.start()
   }
 
   async #stop({ timeoutMs = STOP_TIMEOUT_MS }: StopOptions = {}): Promise<void> {
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
-    const stopped = Promise.all([this.#loop.stop(), this.#upkeep.stop(), this.#duty.stop(), this.#nudging])
+    const loops = [this.#loop.stop(), this.#upkeep.stop(), this.#timetable.stop()]
+    const stopped = Promise.all([...loops, this.#duty.stop(), this.#nudging])
     const { promise: deadline, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, timeoutMs)
     await Promise.race([stopped, deadline]).finally(() => clearTimeout(timer))

@@ -42,6 +42,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'list, show, redrive or purge dead letters',
     load: async () => (await import('./dead.ts')).deadCommand(),
   },
+  schedules: {
+    summary: 'list or remove recurring messages',
+    load: async () => (await import('./schedules.ts')).schedulesCommand(),
+  },
   audit: {
     summary: 'account for every message; fails when one is unaccounted for',
     load: async () => (await import('./audit.ts')).auditCommand(),
@@ -66,7 +70,7 @@ const USAGE = 2
 const COMPLETE = '__complete'
 
 // What a family of commands does when it is not told.
-const FIRST: Readonly<Record<string, string>> = { topology: 'show', dead: 'list' }
+const FIRST: Readonly<Record<string, string>> = { topology: 'show', dead: 'list', schedules: 'list' }
 
 /** The command line. Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing, 130 interrupted. */
 export async function program(args: readonly string[]): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Context } from '../context.ts'
 import { Recovery } from './recovery.ts'
 import { Router } from './router.ts'
+import { Timetable } from './timetable.ts'
 import { type Retention, Upkeep } from './upkeep.ts'
 
 const CHUNK = 1_000
@@ -10,10 +11,12 @@ export class Errand {
   readonly #router: Router
   readonly #recovery: Recovery
   readonly #upkeep: Upkeep
+  readonly #timetable: Timetable
 
   constructor(context: Context, retention: Required<Retention>) {
     this.#router = new Router(context, CHUNK)
     this.#recovery = new Recovery(context)
+    this.#timetable = new Timetable({ ...context, onDuty: () => true, onError: () => {} })
     this.#upkeep = new Upkeep({
       ...context,
       retention,
@@ -24,8 +27,9 @@ export class Errand {
     })
   }
 
-  /** Takes back lapsed leases, routes what was published and promotes what is due; whether there was something. */
+  /** Publishes ticks that have come, takes back lapsed leases, routes what was published and promotes what is due; whether there was something. */
   async move(): Promise<boolean> {
+    await this.#timetable.look()
     const recovered = await this.#recovery.recover()
     const { messages, promoted } = await this.#router.look()
     return recovered + messages + promoted > 0

@@ -36,6 +36,8 @@ const CALLS: Readonly<Record<string, string>> = {
   'dead show': 'dead show 1',
   'dead redrive': 'dead redrive 2',
   'dead purge': 'dead purge --type none --yes',
+  'schedules list': 'schedules list',
+  'schedules remove': 'schedules remove nightly --yes',
   audit: 'audit',
   config: 'config',
   completion: 'completion bash',
@@ -51,6 +53,7 @@ beforeAll(async () => {
   database = await createDatabase()
   const posthaste = new Posthaste({ database: pgDatabase(database.pool), topology })
   await posthaste.declare()
+  await posthaste.schedule('nightly', '0 3 * * *', { type: 'mail', payload: {} })
   const messages = ['billing', 'billing', 'mail', 'mail'].map((type) => ({ type, payload: { n: 1 } }))
   await pgDatabase(database.pool).transaction((tx) => posthaste.publish(tx, messages))
   await database.pool.query('select * from posthaste.relay_cycle(1000, true)')

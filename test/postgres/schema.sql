@@ -262,6 +262,21 @@ with (
 );
 CREATE INDEX scheduled_message ON scheduled USING btree (message_id);
 
+create table schedules (
+  name text not null,
+  cron text not null,
+  time_zone text not null,
+  missed text not null,
+  message json not null,
+  next_at timestamp with time zone not null,
+  last_at timestamp with time zone,
+  owner text,
+  declared_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (name),
+  CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text, 'all'::text])))
+);
+CREATE INDEX schedules_next ON schedules USING btree (next_at);
+
 create table settings (
   one boolean not null default true,
   payload_bytes integer not null default 1048576,
@@ -443,6 +458,11 @@ returns boolean
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function due_schedules(_limit integer)
+returns TABLE(name text, cron text, time_zone text, missed text, next_at timestamp with time zone, now timestamp with time zone, wait_ms double precision)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function empty_partition(_retention_ms double precision)
 returns text
 language plpgsql
@@ -461,6 +481,11 @@ language plpgsql
 create function extend_lease(_lease bigint, _token uuid, _lease_ms double precision)
 returns SETOF timestamp with time zone
 language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function fire_schedule(_name text, _expected timestamp with time zone, _next timestamp with time zone, _ticks timestamp with time zone[])
+returns boolean
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function first_id(_day date)
@@ -626,6 +651,11 @@ language plpgsql
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
+create function put_schedule(_name text, _cron text, _time_zone text, _missed text, _message text, _next_at timestamp with time zone, _owner text)
+returns timestamp with time zone
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function queue_channel(_queue integer)
 returns text
 language sql stable
@@ -722,6 +752,11 @@ create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after 
 returns record
 language plpgsql
   set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function schedules_channel()
+returns text
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function settle(_queue integer, _consumer text, _completed integer, _outcomes jsonb DEFAULT NULL::jsonb)

@@ -1,0 +1,19 @@
+-- Up Migration
+
+-- Recurring messages. `message` is an object as publish_all takes it, without an id; `next_at` is the next tick, by which a
+-- relay that publishes it claims it: whoever moves it on first publishes. 'infinity': it has no tick any more.
+create table schedules (
+  name text primary key,
+  cron text not null,
+  time_zone text not null,
+  missed text not null check (missed in ('skip', 'once', 'all')),
+  message json not null,
+  next_at timestamptz not null,
+  last_at timestamptz,
+  owner text,
+  declared_at timestamptz not null default clock_timestamp()
+);
+create index schedules_next on schedules (next_at);
+
+-- Down Migration
+drop table schedules;
