@@ -6,6 +6,8 @@ import { type Drained, Draining, type DrainRequest } from './consumer/draining.t
 import { type BatchHandler, type Handler, Handlers } from './consumer/handlers.ts'
 import { type ConsumerPlace, Running } from './consumer/running.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
+import { lookAtQueues } from './postgres/flow.ts'
+import { run } from './postgres/queryable.ts'
 import type { AnyContract, Contract } from './rules/contract.ts'
 import { summarise } from './rules/error-summary.ts'
 import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
@@ -161,7 +163,10 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
   async #start(signal: AbortSignal): Promise<void> {
     const number = await this.#ready()
     if (signal.aborted) return
-    this.#running = new Running(this.#place, this.#options, this.#handlers, number)
+    const { database, tables } = this.#place.context
+    const [look] = await run(database, lookAtQueues(tables, { queues: [number] }))
+    if (signal.aborted) return
+    this.#running = new Running(this.#place, this.#options, this.#handlers, { number, look })
     this.#running.start()
   }
 

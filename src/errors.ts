@@ -179,6 +179,20 @@ export class TopologyConflict extends PosthasteError {
   }
 }
 
+/**
+ * A queue that is to be deleted has deliveries or dead letters; nothing was changed. Consume or purge it first, or delete it with
+ * `force` (`--force`): what it has is then purged, and counted.
+ */
+export class QueueNotEmpty extends PosthasteError {
+  readonly code = 'QUEUE_NOT_EMPTY'
+  readonly queue: string
+
+  constructor(queue: string, reason: string, options?: ErrorOptions) {
+    super(`Cannot delete "${queue}": ${reason}`, options)
+    this.queue = queue
+  }
+}
+
 /** No queue of this name is in the topology, or in the database. Correct the name, or declare the queue. */
 export class UnknownQueue extends PosthasteError {
   readonly code = 'UNKNOWN_QUEUE'

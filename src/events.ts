@@ -28,6 +28,14 @@ export interface Events {
   'attempt-repeated': Attempted & { readonly error: ErrorSummary }
   /** A process ended while it held this delivery. */
   'crash-counted': { readonly queue: string; readonly messageId: string; readonly crashes: number }
+  /** Nothing of the queue is claimed, for a time or, when `forMs` is null, until it is resumed. Told by every process that consumes it. */
+  paused: {
+    readonly queue: string
+    readonly source: string
+    readonly forMs: number | null
+    readonly reason: string | null
+  }
+  resumed: { readonly queue: string }
   redriven: { readonly queue: string; readonly deliveries: number }
   purged: { readonly queue: string; readonly deliveries: number }
   'batch-size-changed': { readonly queue: string; readonly from: number; readonly to: number }
@@ -170,6 +178,8 @@ const LEVELS: { readonly [Name in EventName]?: keyof Logger } = {
   'attempt-repeated': 'info',
   'batch-size-changed': 'debug',
   retried: 'info',
+  paused: 'warn',
+  resumed: 'info',
   redriven: 'info',
   purged: 'info',
   'dead-lettered': 'warn',

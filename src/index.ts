@@ -35,7 +35,7 @@ export {
 // The facade: options in, nouns out.
 export { Posthaste, type PosthasteOptions, type StartOptions, type StopOptions } from './posthaste.ts'
 export type { DeliveriesOptions, PulledDelivery, ReceiveOptions } from './queue/pull.ts'
-export type { DrainOptions, PeekedDelivery, Queue } from './queue.ts'
+export type { DeleteOptions, DrainOptions, PauseOptions, PeekedDelivery, Queue } from './queue.ts'
 export type { RelayOptions } from './relay.ts'
 // The command line's configuration file.
 export { type Config, defineConfig } from './rules/config.ts'
@@ -62,6 +62,6 @@ export {
   type TopologyDefinition,
 } from './rules/topology.ts'
 export type { ScheduleOptions, Schedules, StoredSchedule } from './schedules.ts'
-export type { QueueStatus, Status } from './status.ts'
+export type { Paused, QueueStatus, Status } from './status.ts'
 export type { DeclareOptions, StoredTopology, TopologyDiff } from './topology.ts'
 export type { AnyTransaction } from './transaction-handle.ts'

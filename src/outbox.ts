@@ -1,5 +1,7 @@
+import { z } from 'zod'
 import { InvalidOption, TransactionAborted, UnknownExchange } from './errors.ts'
 import type { EventBus } from './events.ts'
+import { cancelScheduled } from './postgres/flow.ts'
 import { type Published, publishAll, publishAllProven, publishOne } from './postgres/outbox.ts'
 import { type Query, type Queryable, run } from './postgres/queryable.ts'
 import { refusal } from './postgres/refusal.ts'
@@ -16,10 +18,13 @@ import {
   prepare,
   type RawMessage,
 } from './rules/message.ts'
+import { parseOptions } from './rules/options.ts'
 import type { MessageLimits } from './rules/validate.ts'
 import { type AnyTransaction, outsideOfTransaction, recognise } from './transaction-handle.ts'
 
 export type { Published } from './postgres/outbox.ts'
+
+const IDS = z.array(z.guid())
 
 /** One message or many, with a contract or raw. */
 export type Publishable = Message | RawMessage
@@ -65,6 +70,15 @@ export class Outbox {
     const [checked] = await this.#checked(given)
     const { ownId, deliverAt } = prepare(given)
     return { ownId, deliverAt, json: encode(checked!) }
+  }
+
+  /** Takes back deliveries that wait for their time, in the caller's transaction. */
+  async cancel(handle: AnyTransaction, messageIds: readonly string[]): Promise<{ readonly cancelled: number }> {
+    const ids = parseOptions(IDS, messageIds)
+    const { queryable, proof } = await recognise(handle)
+    const facts = { ids, queue: null, ...(proof !== undefined && { proof }) }
+    const cancelled = await this.#run(queryable, cancelScheduled(this.#tables, facts))
+    return { cancelled: cancelled.length }
   }
 
   async #checked(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<CheckedMessage[]> {

@@ -242,6 +242,18 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     return new Schedules(this.#context, { outbox: this.#outbox, owner: this.#options.service })
   }
 
+  /**
+   * Takes back messages that wait for their time, in your transaction: it and its deliveries stay or go together. Answers how
+   * many deliveries were taken back, over all queues; what is due already, or not routed yet, is not among them.
+   *
+   * ```ts
+   * await posthaste.cancel(tx, reminderId)
+   * ```
+   */
+  cancel(tx: AnyTransaction, messageId: string | readonly string[]): Promise<{ readonly cancelled: number }> {
+    return this.#outbox.cancel(tx, [messageId].flat())
+  }
+
   /** The dead letters of all queues. */
   get deadLetters(): DeadLetters {
     return new DeadLetters(this.#context, { wakeRelay: () => this.#wakeRelay() })

@@ -1,11 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Drained } from './consumer/draining.ts'
 import type { Context } from './context.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { QueueNotEmpty } from './errors.ts'
 import type { Claimed } from './postgres/claim.ts'
+import { cancelScheduled, deleteQueue, pauseQueue, purgeQueue, resumeQueue } from './postgres/flow.ts'
 import { peek } from './postgres/peek.ts'
-import { queueStatus } from './postgres/status.ts'
+import { queueStatus, relayStatus } from './postgres/status.ts'
 import { type DeliveriesOptions, Pull, type PulledDelivery, type PullPlace, type ReceiveOptions } from './queue/pull.ts'
 import { numberOf } from './queue-number.ts'
 import type { AttemptError } from './rules/error-summary.ts'
@@ -17,9 +20,41 @@ export interface PeekOptions {
   readonly limit?: number
 }
 
-const DEFAULTS = Object.freeze({ limit: 10 })
+export interface PauseOptions {
+  /** For how long, in milliseconds; then it resumes by itself. @default until `resume()` */
+  readonly forMs?: number | undefined
+  /** Why; `status` shows it. @default none */
+  readonly reason?: string | undefined
+  /** Who does it; `status` shows it. @default none */
+  readonly by?: string | undefined
+}
+
+export interface DeleteOptions {
+  /** Deletes it with all it has, dead letters included, which is counted as purged. @default false: a queue that has anything is refused */
+  readonly force?: boolean | undefined
+  /** How long handlers may take to finish with what they hold, in milliseconds. @default 10_000 */
+  readonly timeoutMs?: number | undefined
+}
+
+const DEFAULTS = Object.freeze({ limit: 10, timeoutMs: 10_000 })
 
 const PEEK = z.strictObject({ limit: wholeNumber(1, 1_000).default(DEFAULTS.limit) })
+const PAUSE = z.strictObject({
+  forMs: milliseconds(1).optional(),
+  reason: z.string().min(1).optional(),
+  by: z.string().min(1).optional(),
+})
+const DELETE = z.strictObject({
+  force: z.boolean().default(false),
+  timeoutMs: milliseconds().default(DEFAULTS.timeoutMs),
+})
+const ID = z.guid()
+
+const AT_ONCE = 10_000
+const AGAIN_MS = 50
+
+// How long a message that was just published may be on its way from the log to its queue.
+const UNDER_WAY_MS = 2_000
 
 /** A delivery that waits to be claimed. What comes of its message is null when the log holds it no more. */
 export interface PeekedDelivery {
@@ -76,6 +111,7 @@ export class Queue<Tx = unknown> {
   readonly #context: Context
   readonly #pull: Pull<Tx>
   readonly #drain: QueuePlace<Tx>['drain']
+  readonly #wakeRelay: (() => void) | undefined
 
   constructor(place: QueuePlace<Tx>, name: string) {
     const { context, wakeRelay, drain } = place
@@ -84,6 +120,7 @@ export class Queue<Tx = unknown> {
     this.#context = context as Context
     this.#pull = new Pull(place, name)
     this.#drain = drain
+    this.#wakeRelay = wakeRelay
   }
 
   /**
@@ -138,6 +175,78 @@ export class Queue<Tx = unknown> {
     const queue = await numberOf(this.#context, this.name)
     const next = await ask(this.#context, peek(this.#context.tables, { queue, limit }))
     return next.map(peeked)
+  }
+
+  /**
+   * No process claims anything of it from now on, whatever its language, until the time is over or somebody resumes it. Handlers
+   * under way finish; messages go on arriving. A process that hears no notifications notices with its next poll.
+   */
+  async pause(options: PauseOptions = {}): Promise<void> {
+    const { forMs = null, reason = null, by = null } = parseOptions(PAUSE, options)
+    const queue = await numberOf(this.#context, this.name)
+    await ask(this.#context, pauseQueue(this.#context.tables, { queue, source: 'operator', forMs, reason, by }))
+  }
+
+  /** Opens it, whoever closed it: an operator, a handler or the circuit breaker. False: it was open. */
+  async resume(): Promise<boolean> {
+    const queue = await numberOf(this.#context, this.name)
+    const [{ resumed } = { resumed: false }] = await ask(this.#context, resumeQueue(this.#context.tables, queue))
+    return resumed
+  }
+
+  /**
+   * Deletes what waits in it, ready or scheduled, for good, and counts it; what handlers hold is theirs, and dead letters stay.
+   * Some ten thousand at a time, each in a transaction of its own. Answers how many.
+   */
+  async purge(): Promise<{ readonly purged: number }> {
+    const queue = await numberOf(this.#context, this.name)
+    let purged = 0
+    for (;;) {
+      const [gone] = await ask(this.#context, purgeQueue(this.#context.tables, queue, AT_ONCE))
+      purged += gone?.purged ?? 0
+      if ((gone?.purged ?? 0) === 0) break
+    }
+    if (purged > 0) this.#context.events.emit('purged', { queue: this.name, deliveries: purged })
+    return { purged }
+  }
+
+  /**
+   * Takes back a delivery that waits for its time, delayed or to be retried: it ends as discarded. False: none waits here, it
+   * was due already, or it has ended. `posthaste.cancel(tx, id)` does it in your transaction, for all queues.
+   */
+  async cancel(messageId: string): Promise<boolean> {
+    const queue = await numberOf(this.#context, this.name)
+    const ids = [parseOptions(ID, messageId)]
+    const { tables } = this.#context
+    for (const deadline = performance.now() + UNDER_WAY_MS; ; await sleep(AGAIN_MS)) {
+      const [relay] = await ask(this.#context, relayStatus(tables))
+      const cancelled = await ask(this.#context, cancelScheduled(tables, { ids, queue }))
+      if (cancelled.length > 0) return true
+      if (relay?.unrouted === 0 || performance.now() > deadline) return false
+      this.#wakeRelay?.()
+    }
+  }
+
+  /**
+   * Deletes the queue and its bindings; `QueueNotEmpty` when it has deliveries or dead letters, unless forced. What handlers hold
+   * in a transaction is waited for; leases are taken away from theirs, which then settle nothing.
+   *
+   * A service that still declares the queue makes it again at its next start.
+   */
+  async delete(options: DeleteOptions = {}): Promise<{ readonly purged: number }> {
+    const { force, timeoutMs } = parseOptions(DELETE, options)
+    await numberOf(this.#context, this.name)
+    let purged = 0
+    if (force) {
+      await this.pause({ reason: 'it is being deleted' })
+      purged += (await this.purge()).purged
+    }
+    for (const deadline = performance.now() + timeoutMs; ; await sleep(AGAIN_MS)) {
+      const [gone] = await ask(this.#context, deleteQueue(this.#context.tables, this.name, force))
+      purged += gone!.purged
+      if (gone!.deleted) return { purged }
+      if (performance.now() > deadline) throw new QueueNotEmpty(this.name, 'handlers still hold deliveries of it')
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import {
   relayStatus,
 } from './postgres/status.ts'
 
-export type { Partition, QueueStatus, Rates, RelayStatus } from './postgres/status.ts'
+export type { Partition, Paused, QueueStatus, Rates, RelayStatus } from './postgres/status.ts'
 
 /** How everything stands: the first thing to look at. */
 export interface Status {

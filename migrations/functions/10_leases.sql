@@ -6,10 +6,14 @@ language plpgsql set search_path from current set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-  rows tid[] := lock_to_lease(_queue, _limit, _floors);
+  rows tid[];
   taken ready[];
   granted leases;
 begin
+  if exists (select from closed_by(_queue)) then
+    return;
+  end if;
+  rows := lock_to_lease(_queue, _limit, _floors);
   if rows is null then
     return;
   end if;

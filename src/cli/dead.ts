@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os'
 import { InvalidArgumentError } from '@commander-js/extra-typings'
 import type { DeadLetter, DeadLetterSelection, WholeDeadLetter } from '../index.ts'
 import { command, databaseCommand, told, wholeBetween } from './command.ts'
@@ -6,6 +5,7 @@ import { confirm } from './confirm.ts'
 import { BadNews, Failure, Interrupted, UsageFailure } from './failure.ts'
 import { type Opened, withPosthaste } from './open.ts'
 import { cut, harmless, print, printHeading, printJson, printTable } from './output.ts'
+import { myName } from './who.ts'
 
 const LETTER = `"id","queue","reason","messageId","type","exchange","routingKey","key","attempts","crashes",
    "history":[{"attempt","at","name","message",…}],"publishedAt","deadAt"`
@@ -241,13 +241,4 @@ function time(text: string): Date {
   const parsed = new Date(text)
   if (Number.isNaN(parsed.getTime())) throw new InvalidArgumentError('It is not a time; write 2026-01-31T12:00Z.')
   return parsed
-}
-
-// An account without a name has none to tell.
-function myName(): string | undefined {
-  try {
-    return userInfo().username
-  } catch {
-    return undefined
-  }
 }

@@ -38,6 +38,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'look at the next deliveries of a queue',
     load: async () => (await import('./peek.ts')).peekCommand(),
   },
+  queue: {
+    summary: 'pause, resume, purge or delete a queue, or cancel a delivery',
+    load: async () => (await import('./queue.ts')).queueCommand(),
+  },
   dead: {
     summary: 'list, show, redrive or purge dead letters',
     load: async () => (await import('./dead.ts')).deadCommand(),

@@ -1,7 +1,7 @@
-import type { Status } from '../index.ts'
+import type { Paused, Status } from '../index.ts'
 import { databaseCommand, told } from './command.ts'
 import { withPosthaste } from './open.ts'
-import { dim, print, printHeading, printJson, printTable, span } from './output.ts'
+import { cut, dim, print, printHeading, printJson, printTable, span } from './output.ts'
 
 export function statusCommand() {
   return databaseCommand('status')
@@ -14,7 +14,7 @@ export function statusCommand() {
         json: `{"version":1,
    "schema":{"name","migrations":[…]},
    "relay":{"onDuty","pid","application","standingBy","tick","routedAt","unrouted","lagMs"},
-   "queues":[{"queue","kind","depth","ready","scheduled","leased","dead","oldestMs",
+   "queues":[{"queue","kind","depth","ready","scheduled","leased","dead","paused":{"source","until","reason","by"},"oldestMs",
               "rates":{"routed","completed","retried","dead","overMs"}}],
    "partitions":[{"name","from","to","madeAt","emptiedAt"}]}    rates are per second`,
       }),
@@ -31,8 +31,8 @@ export function statusCommand() {
 
 async function show({ schema, relay, queues, partitions }: Status): Promise<void> {
   await printTable(
-    ['queue', 'depth', 'ready', 'scheduled', 'leased', 'dead', 'oldest', 'in/s', 'done/s', 'retried/s'],
-    queues.map(({ queue, depth, ready, scheduled, leased, dead, oldestMs, rates }) => [
+    ['queue', 'depth', 'ready', 'scheduled', 'leased', 'dead', 'oldest', 'in/s', 'done/s', 'retried/s', 'paused'],
+    queues.map(({ queue, depth, ready, scheduled, leased, dead, oldestMs, rates, paused }) => [
       queue,
       depth,
       ready,
@@ -43,6 +43,7 @@ async function show({ schema, relay, queues, partitions }: Status): Promise<void
       rates.routed,
       rates.completed,
       rates.retried,
+      paused && pausedBy(paused),
     ]),
     'No queues are declared',
   )
@@ -53,6 +54,11 @@ async function show({ schema, relay, queues, partitions }: Status): Promise<void
   const emptied = partitions.filter(({ emptiedAt }) => emptiedAt !== null).length
   print(`${partitions.length} partitions, ${emptied} of them emptied`)
   print(dim(`schema ${schema.name}, ${schema.migrations.at(-1) ?? 'no migrations'}`))
+}
+
+function pausedBy({ source, until, reason, by }: Paused): string {
+  const who = source === 'operator' && by ? by : source
+  return cut([`by ${who}`, until && `until ${until.toISOString()}`, reason].filter(Boolean).join(', '), 80)
 }
 
 function duty({ onDuty, pid, application, standingBy }: Status['relay']): string {

@@ -1,5 +1,6 @@
 import { HandlerTimeout, LeaseLost } from '../errors.ts'
 import { type Claimed, claimAlone } from '../postgres/claim.ts'
+import { pauseQueue } from '../postgres/flow.ts'
 import { lease } from '../postgres/leases.ts'
 import { run } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
@@ -8,6 +9,7 @@ import type { BatchSize } from './batch-size.ts'
 import { Completion } from './completion.ts'
 import type { AtLeastOnceContext } from './context.ts'
 import type { Floors } from './floors.ts'
+import { type Closing, pauseOf } from './gate.ts'
 import { type Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import { Lease, type Leases } from './leases.ts'
@@ -90,11 +92,11 @@ export class AtLeastOnce<Tx> implements Mode {
     try {
       const groups = this.#seat.handlers.batched ? new Groups() : undefined
       for (const row of rows) {
-        if (this.#seat.stopping.aborted || !(await this.#leases.covers(held))) settling.giveBack(row)
+        if (!this.#mayBegin || !(await this.#leases.covers(held))) settling.giveBack(row)
         else attemptsMs.push(await this.#judge(held, row, settling, groups))
       }
       for (const group of groups ?? []) {
-        const begun = !this.#seat.stopping.aborted && (await this.#leases.covers(held))
+        const begun = this.#mayBegin && (await this.#leases.covers(held))
         if (begun) attemptsMs.push(await this.#judgeGroup(held, group, settling))
         else for (const row of group.rows) settling.giveBack(row)
       }
@@ -141,6 +143,10 @@ export class AtLeastOnce<Tx> implements Mode {
     }
   }
 
+  get #mayBegin(): boolean {
+    return !this.#seat.stopping.aborted && this.#seat.gate.passable
+  }
+
   async #judge(held: Lease, row: Claimed, settling: Settling<Tx>, groups?: Groups): Promise<number> {
     const { context, handlers, queue } = this.#seat
     const attempt = row.attempts
@@ -160,9 +166,26 @@ export class AtLeastOnce<Tx> implements Mode {
     const durationMs = performance.now() - startedAt
     if (ended === 'lost') this.#leases.lose(held)
     else if (ended === 'committed') settling.committed({ row, attempt, verdict: COMPLETED, durationMs })
-    else if (ended.kind === 'returned') settling.giveBack(row)
+    else if (ended.kind === 'returned') await this.#giveBack(row, ended, settling)
     else settling.add({ row, attempt, verdict: ended, durationMs })
     return durationMs
+  }
+
+  async #giveBack(row: Claimed, { closing }: Verdict & { kind: 'returned' }, settling: Settling<Tx>): Promise<void> {
+    if (closing) await this.#close(closing)
+    settling.giveBack(row)
+  }
+
+  // Before the delivery goes back, so that nobody takes it from a queue that is still open.
+  async #close(closing: Closing): Promise<void> {
+    const { context, gate, number } = this.#seat
+    gate.hold()
+    try {
+      await run(context.database, pauseQueue(context.tables, pauseOf(number, closing, context.instance)))
+    } catch (error) {
+      report(this.#seat, error)
+    }
+    gate.release()
   }
 
   async #attempt(held: Lease, row: Claimed, prepared: Prepared): Promise<Verdict | 'committed' | 'lost'> {

@@ -1,5 +1,6 @@
 import { HandlerTimeout, Stopped } from '../errors.ts'
 import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
+import { pauseQueue } from '../postgres/flow.ts'
 import { type Query, run } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
 import { summarise } from '../rules/error-summary.ts'
@@ -8,6 +9,7 @@ import { inKeyOrder } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import type { AtMostOnceContext } from './context.ts'
 import type { Floors } from './floors.ts'
+import { type Closing, pauseOf } from './gate.ts'
 import { Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import type { Mode } from './mode.ts'
@@ -110,13 +112,24 @@ export class AtMostOnce<Tx> implements Mode {
     attempts.add(attempt)
     try {
       const answer = await attempt.run(() => group.call(contextOf(attempt)))
-      for (const { kind } of group.outcomes(answer)) if (kind !== 'complete') this.#warn(kind)
+      for (const outcome of group.outcomes(answer)) {
+        if (outcome.kind !== 'complete') this.#warn(outcome.kind)
+        if (outcome.kind === 'pause') await this.#close({ ...outcome, source: 'handler' })
+      }
     } catch (error) {
       context.events.emit('error', { where: `handler of ${queue.name}`, error: summarise(error) })
     } finally {
       attempts.delete(attempt)
     }
     return attempt.cutBy instanceof Stopped ? 'stopped' : 'ended'
+  }
+
+  // The delivery has ended, and those that follow are spared.
+  async #close(closing: Closing): Promise<void> {
+    const { context, gate, number } = this.#seat
+    gate.hold()
+    await run(context.database, pauseQueue(context.tables, pauseOf(number, closing, context.instance)))
+    gate.release()
   }
 
   #warn(outcome: string): void {

@@ -22,6 +22,11 @@ export class Batch {
     return this.judged.map(({ durationMs }) => durationMs)
   }
 
+  /** One of its handlers closed the queue. */
+  get closed(): boolean {
+    return this.judged.some(({ verdict }) => verdict.kind === 'returned' && verdict.closing !== undefined)
+  }
+
   get last(): Claimed | undefined {
     return this.rows.at(-1)
   }

@@ -1,8 +1,8 @@
 import type { Context } from '../context.ts'
 import { Loop } from '../machinery/loop.ts'
 import { Throttle } from '../machinery/throttle.ts'
-import { queueChannel } from '../postgres/channels.ts'
-import { readyQueues } from '../postgres/claim.ts'
+import { flowChannel, queueChannel } from '../postgres/channels.ts'
+import { lookAtQueues, type QueueLook } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import { summarise } from '../rules/error-summary.ts'
 
@@ -15,6 +15,14 @@ export interface ClaimLoopOptions {
 
 const DEFAULTS = Object.freeze({ pollIntervalMs: 5_000, pollIntervalWithoutListenMs: 500 })
 
+/** What a consumer is told. */
+export interface Enlisted {
+  /** The queue may have something ready. */
+  wake(): void
+  /** How the queue is: open or closed, by what rules; undefined when it is gone. */
+  see?(look: QueueLook | undefined): void
+}
+
 /**
  * Wakes the consumers of a process: one subscription per queue on the shared connection, and one poll for all queues
  * together. A notification is a hint; the poll is the truth.
@@ -24,42 +32,47 @@ const DEFAULTS = Object.freeze({ pollIntervalMs: 5_000, pollIntervalWithoutListe
 export class ClaimLoop {
   readonly #context: Context
   readonly #options: Required<ClaimLoopOptions>
-  readonly #enlisted = new Map<number, Set<() => void>>()
+  readonly #enlisted = new Map<number, Set<Enlisted>>()
   readonly #subscriptions = new Map<number, () => void>()
   readonly #throttle = new Throttle()
   #poll: Loop | undefined
-  #unwatch: (() => void) | undefined
+  #unwatch: (() => void)[] = []
 
   constructor(context: Context, options: ClaimLoopOptions = {}) {
     this.#context = context
     this.#options = { ...DEFAULTS, ...options }
   }
 
-  /** Calls `wake` whenever the queue may have something ready; what it returns ends that. */
-  enlist(queue: number, wake: () => void): () => void {
-    const wakes = this.#enlisted.get(queue) ?? this.#open(queue)
-    wakes.add(wake)
+  /** Tells of the queue from now on; what it returns ends that. */
+  enlist(queue: number, consumer: Enlisted): () => void {
+    const consumers = this.#enlisted.get(queue) ?? this.#open(queue)
+    consumers.add(consumer)
     this.#run()
     return () => {
-      wakes.delete(wake)
-      if (wakes.size === 0 && this.#enlisted.get(queue) === wakes) this.#close(queue)
+      consumers.delete(consumer)
+      if (consumers.size === 0 && this.#enlisted.get(queue) === consumers) this.#close(queue)
     }
+  }
+
+  /** Looks at all queues now. */
+  look(): void {
+    this.#poll?.wake()
   }
 
   /** For a relay in the same process, which knows what it has just committed. */
   wake(queues: Iterable<number>): void {
-    for (const queue of queues) for (const wake of this.#enlisted.get(queue) ?? []) wake()
+    for (const queue of queues) for (const consumer of this.#enlisted.get(queue) ?? []) consumer.wake()
   }
 
-  #open(queue: number): Set<() => void> {
-    const wakes = new Set<() => void>()
+  #open(queue: number): Set<Enlisted> {
+    const consumers = new Set<Enlisted>()
     const { listener, tables } = this.#context
-    this.#enlisted.set(queue, wakes)
+    this.#enlisted.set(queue, consumers)
     this.#subscriptions.set(
       queue,
       listener.subscribe(queueChannel(tables, queue), () => this.wake([queue])),
     )
-    return wakes
+    return consumers
   }
 
   #close(queue: number): void {
@@ -72,13 +85,14 @@ export class ClaimLoop {
   #run(): void {
     if (this.#poll) return
     const poll = new Loop(() => this.#look(), { onError: (error) => this.#report(error) })
-    this.#unwatch = this.#context.listener.onChange(() => poll.wake())
+    const { listener, tables } = this.#context
+    this.#unwatch = [listener.onChange(() => poll.wake()), listener.subscribe(flowChannel(tables), () => poll.wake())]
     this.#poll = poll
     poll.start()
   }
 
   #rest(): void {
-    this.#unwatch?.()
+    for (const unwatch of this.#unwatch.splice(0)) unwatch()
     void this.#poll?.stop()
     this.#poll = undefined
   }
@@ -91,8 +105,13 @@ export class ClaimLoop {
 
   async #look(): Promise<number> {
     const { database, tables, listener } = this.#context
-    const ready = await run(database, readyQueues(tables, { queues: [...this.#enlisted.keys()] }))
-    this.wake(ready.map(({ queue }) => queue))
+    const queues = [...this.#enlisted.keys()]
+    const looks = await run(database, lookAtQueues(tables, { queues }))
+    for (const queue of queues) {
+      const look = looks.find((one) => one.queue === queue)
+      for (const consumer of this.#enlisted.get(queue) ?? []) consumer.see?.(look)
+    }
+    this.wake(looks.filter(({ ready }) => ready).map(({ queue }) => queue))
     return listener.healthy ? this.#options.pollIntervalMs : this.#options.pollIntervalWithoutListenMs
   }
 }

@@ -2,9 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsumerOptions } from '../consumer.ts'
 import { Stopped } from '../errors.ts'
 import { within } from '../machinery/within.ts'
+import { lookAtQueues } from '../postgres/flow.ts'
+import { run } from '../postgres/queryable.ts'
 import { BatchSize } from './batch-size.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
+import { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import { modeOf } from './modes.ts'
@@ -25,7 +28,7 @@ export interface Drained {
   /** Deliveries that were claimed, whatever became of them. */
   readonly claimed: number
   /** Why it ended: nothing was left, or there may be more. */
-  readonly ended: 'empty' | 'max-messages' | 'deadline'
+  readonly ended: 'empty' | 'max-messages' | 'deadline' | 'paused'
 }
 
 const ABORT_GRACE_MS = 1_000
@@ -51,6 +54,7 @@ export class Draining<Tx> {
 
   constructor(place: ConsumerPlace<Tx>, options: Required<ConsumerOptions>, handlers: Handlers, number: number) {
     const { context, outbox, queue } = place
+    const gate = new Gate({ queue: queue.name, events: context.events, opened: () => {}, look: () => {} })
     this.#place = place
     this.#concurrency = options.concurrency
     this.#seat = {
@@ -62,6 +66,7 @@ export class Draining<Tx> {
       timeoutMs: options.timeoutMs,
       attempts: new Set(),
       stopping: this.#stopping.signal,
+      gate,
       scheduled: () => {},
     }
     this.#own = new OwnRows(this.#seat)
@@ -77,6 +82,7 @@ export class Draining<Tx> {
       if (!(await within(deadlineMs, working))) await this.#cut(working)
       if (!this.#over) await working
     } finally {
+      this.#seat.gate.stop()
       await within(LAST_WORDS_MS, this.#mode.close())
     }
     return { claimed: this.#claimed, ended: this.#ended() }
@@ -84,11 +90,18 @@ export class Draining<Tx> {
 
   async #work(move: () => Promise<boolean>): Promise<void> {
     await move()
+    await this.#lookAtGate()
     await this.#crashes.look(CEILING)
-    while (!this.#over && this.#left > 0) {
+    while (this.#mayGoOn) {
       const found = (await this.#takeAlone()) + (await this.#takeAll())
       if (found === 0 && !(await move()) && !(await this.#lookAgain())) return
     }
+  }
+
+  async #lookAtGate(): Promise<void> {
+    const { context, number, gate } = this.#seat
+    const [look] = await run(context.database, lookAtQueues(context.tables, { queues: [number] }))
+    gate.see(look)
   }
 
   // What a process died with is seen twice before it is charged; a drain has no other time for it than this.
@@ -100,7 +113,7 @@ export class Draining<Tx> {
 
   async #takeAlone(): Promise<number> {
     let taken = 0
-    while (!this.#over && this.#left > 0 && (await this.#mode.takeAlone())) {
+    while (this.#mayGoOn && (await this.#mode.takeAlone())) {
       taken += 1
       this.#left -= 1
       this.#claimed += 1
@@ -119,7 +132,7 @@ export class Draining<Tx> {
   // What is asked for is taken off what is left before it is there: slots beside each other never claim too many.
   async #slot(): Promise<number> {
     let taken = 0
-    while (!this.#over && this.#left > 0) {
+    while (this.#mayGoOn) {
       this.#size.most = this.#left
       const asked = this.#size.next
       this.#left -= asked
@@ -130,6 +143,10 @@ export class Draining<Tx> {
       if (claimed === 0) break
     }
     return taken
+  }
+
+  get #mayGoOn(): boolean {
+    return !this.#over && this.#left > 0 && this.#seat.gate.passable
   }
 
   get #over(): boolean {
@@ -145,6 +162,7 @@ export class Draining<Tx> {
 
   #ended(): Drained['ended'] {
     if (this.#over) return 'deadline'
+    if (!this.#seat.gate.passable) return 'paused'
     return this.#left <= 0 ? 'max-messages' : 'empty'
   }
 }

@@ -1,5 +1,6 @@
 import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
 import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
+import { pauseQueue } from '../postgres/flow.ts'
 import { type Query, run } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
 import { hasCode, isTransient } from '../rules/error-summary.ts'
@@ -8,6 +9,7 @@ import { Batch, inKeyOrder } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import { type Ground, lendTransaction } from './context.ts'
 import type { Floors } from './floors.ts'
+import { type Closing, pauseOf } from './gate.ts'
 import { type Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import type { Mode } from './mode.ts'
@@ -86,6 +88,8 @@ export class ExactlyOnce<Tx> implements Mode {
       this.#committed(batch)
     } catch (error) {
       await this.#rollbacks.after(batch, error)
+    } finally {
+      if (batch.closed) this.#seat.gate.release()
     }
     return batch
   }
@@ -95,7 +99,7 @@ export class ExactlyOnce<Tx> implements Mode {
     for (const row of batch.rows) {
       batch.current = row
       const judged = await this.#judge(batch, row, ground, groups)
-      if (judged) batch.judged.push(judged)
+      if (judged) await this.#put(batch, [judged], ground)
     }
     if (groups) await this.#workOffGroups(batch, groups, ground)
     await this.#settle(batch, ground)
@@ -103,13 +107,19 @@ export class ExactlyOnce<Tx> implements Mode {
 
   // They come last, and each ends its own savepoint: what it takes back is never a neighbour's.
   async #workOffGroups(batch: Batch, groups: Groups, ground: Ground<Tx>): Promise<void> {
-    for (const group of groups) batch.judged.push(...(await this.#judgeGroup(batch, group, ground)))
+    for (const group of groups) await this.#put(batch, await this.#judgeGroup(batch, group, ground), ground)
+  }
+
+  async #put(batch: Batch, judged: readonly Judged[], ground: Ground<Tx>): Promise<void> {
+    batch.judged.push(...judged)
+    for (const { verdict } of judged)
+      if (verdict.kind === 'returned' && verdict.closing) await this.#close(verdict.closing, ground)
   }
 
   async #judge(batch: Batch, row: Claimed, ground: Ground<Tx>, groups?: Groups): Promise<Judged | undefined> {
-    const { context, handlers, queue, stopping } = this.#seat
+    const { context, handlers, queue } = this.#seat
     const attempt = row.attempts + 1
-    if (stopping.aborted) return { row, attempt, verdict: RETURNED, durationMs: 0 }
+    if (!this.#mayBegin) return { row, attempt, verdict: RETURNED, durationMs: 0 }
     const prepared = await handlers.prepare(row, queue, attempt)
     if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
     if (prepared.batch) {
@@ -133,13 +143,14 @@ export class ExactlyOnce<Tx> implements Mode {
   }
 
   async #judgeGroup(batch: Batch, group: Group, ground: Ground<Tx>): Promise<Judged[]> {
-    const { context, queue, stopping } = this.#seat
+    const { context, queue } = this.#seat
     batch.current = group.rows[0]
     const startedAt = performance.now()
-    if (!stopping.aborted)
+    const begun = this.#mayBegin
+    if (begun)
       for (const { id: messageId, type, attempt } of group.deliveries)
         context.events.emit('attempt-started', { queue: queue.name, messageId, type, attempt })
-    const verdicts = stopping.aborted ? group.rows.map(() => RETURNED) : await this.#attemptGroup(batch, group, ground)
+    const verdicts = begun ? await this.#attemptGroup(batch, group, ground) : group.rows.map(() => RETURNED)
     if (verdicts === 'one by one') return await this.#judgeSingles(batch, group, ground)
     const elapsedMs = performance.now() - startedAt
     if (elapsedMs > SLOW_MS) this.#warnOfSlowness()
@@ -162,7 +173,7 @@ export class ExactlyOnce<Tx> implements Mode {
       const outcomes = group.outcomes(await attempt.run(() => group.call(context)))
       revoke()
       const verdicts = outcomes.map((outcome, n) => verdictOf(outcome, group.rows[n]!.attempts + 1, queue.retry))
-      if (verdicts.every(({ kind }) => kind === 'retry' || kind === 'dead')) await ground.savepoint.undo()
+      if (verdicts.every(leavesNothing)) await ground.savepoint.undo()
       else await ground.savepoint.keep()
       return verdicts
     } catch (error) {
@@ -220,6 +231,17 @@ export class ExactlyOnce<Tx> implements Mode {
     return this.#charged(rows[0]!, cutBy ?? error)
   }
 
+  get #mayBegin(): boolean {
+    return !this.#seat.stopping.aborted && this.#seat.gate.passable
+  }
+
+  // With the transaction that gives the delivery back, so that nobody takes it before the queue is closed.
+  async #close(closing: Closing, { queryable }: Ground<Tx>): Promise<void> {
+    const { context, gate, number } = this.#seat
+    gate.hold()
+    await run(queryable, pauseQueue(context.tables, pauseOf(number, closing, context.instance)))
+  }
+
   // The last attempt leaves its savepoint to us: an abort that it swallowed shows here, and is still its own fault alone.
   async #settle(batch: Batch, { queryable, savepoint }: Ground<Tx>): Promise<void> {
     try {
@@ -256,9 +278,13 @@ export class ExactlyOnce<Tx> implements Mode {
   }
 }
 
+function leavesNothing({ kind }: Verdict): boolean {
+  return kind === 'retry' || kind === 'dead' || kind === 'returned'
+}
+
 /** What the handler itself wants retried or dead-lettered leaves as little behind as what failed. */
 async function keep(verdict: Verdict, savepoint: Savepoint, last: boolean): Promise<Verdict> {
-  if (verdict.kind === 'retry' || verdict.kind === 'dead') await savepoint.undo()
+  if (leavesNothing(verdict)) await savepoint.undo()
   else if (!last) await savepoint.keep()
   return verdict
 }

@@ -7,6 +7,7 @@ import { Throttle } from '../machinery/throttle.ts'
 import { within } from '../machinery/within.ts'
 import type { Outbox } from '../outbox.ts'
 import { notifyRelay } from '../postgres/channels.ts'
+import type { QueueLook } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import type { AnyContract } from '../rules/contract.ts'
 import { summarise } from '../rules/error-summary.ts'
@@ -15,6 +16,7 @@ import { BatchSize } from './batch-size.ts'
 import type { ClaimLoop } from './claim-loop.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
+import { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import { modeOf } from './modes.ts'
@@ -47,6 +49,8 @@ const CEILING: readonly string[] = Object.freeze(Array<string>(10).fill('9223372
 
 const EVERY_FEW_SWEEPS = 5
 
+const NOTHING: Taken = Object.freeze({ asked: 1, claimed: 0 })
+
 /** A consumer between its start and its stop. */
 export class Running<Tx> {
   readonly #place: ConsumerPlace<Tx>
@@ -69,10 +73,21 @@ export class Running<Tx> {
   #alone = false
   #sweeps = 0
 
-  constructor(place: ConsumerPlace<Tx>, options: Required<ConsumerOptions>, handlers: Handlers, number: number) {
+  constructor(
+    place: ConsumerPlace<Tx>,
+    options: Required<ConsumerOptions>,
+    handlers: Handlers,
+    { number, look }: { readonly number: number; readonly look: QueueLook | undefined },
+  ) {
     this.#place = place
     this.#options = options
     const { context, outbox, queue } = place
+    const gate = new Gate({
+      queue: queue.name,
+      events: context.events,
+      opened: () => this.#knock(),
+      look: () => place.claims.look(),
+    })
     this.#seat = {
       context,
       outbox,
@@ -82,6 +97,7 @@ export class Running<Tx> {
       timeoutMs: options.timeoutMs,
       attempts: new Set(),
       stopping: this.#stopping.signal,
+      gate,
       scheduled: (delayMs) => this.#scheduled(delayMs),
     }
     this.#own = new OwnRows(this.#seat)
@@ -94,13 +110,17 @@ export class Running<Tx> {
       onError: (error) => this.#failed(error),
     })
     this.#sweep = new Sweep({ sweep: (found) => this.#sweepOnce(found), onError: (error) => this.#report(error) })
+    gate.see(look)
   }
 
   start(): void {
     const { context, claims, queue } = this.#place
     const { guarantee, concurrency } = this.#options
     this.#sweep.start()
-    this.#leave = claims.enlist(this.#seat.number, () => this.#knock())
+    this.#leave = claims.enlist(this.#seat.number, {
+      wake: () => this.#knock(),
+      see: (look) => this.#seat.gate.see(look),
+    })
     this.#wake()
     context.events.emit('consumer-started', { queue: queue.name, guarantee, concurrency })
   }
@@ -110,6 +130,7 @@ export class Running<Tx> {
     this.#leave?.()
     clearTimeout(this.#pause)
     this.#slots.close()
+    this.#seat.gate.stop()
     const swept = this.#sweep.stop()
     const unfinished = (await within(timeoutMs, this.#slots.idle())) ? 0 : await this.#cut()
     await within(LAST_WORDS_MS, Promise.all([swept, this.#mode.close()]))
@@ -146,10 +167,11 @@ export class Running<Tx> {
   }
 
   #wake(): void {
-    if (this.#pause === undefined) this.#slots.wake()
+    if (this.#pause === undefined && this.#seat.gate.open) this.#slots.wake()
   }
 
   async #take(claimed: (taken: Taken) => void): Promise<Taken> {
+    if (!this.#seat.gate.open) return NOTHING
     if (this.#aloneDue && !this.#alone) return await this.#takeAlone(claimed)
     const taken = await this.#mode.take((told) => {
       this.#looked(told)
@@ -166,7 +188,7 @@ export class Running<Tx> {
     const taken = { asked: 1, claimed: 1 }
     claimed(taken)
     try {
-      while (!this.#stopping.signal.aborted && (await this.#mode.takeAlone()));
+      while (!this.#stopping.signal.aborted && this.#seat.gate.open && (await this.#mode.takeAlone()));
     } finally {
       this.#alone = false
     }

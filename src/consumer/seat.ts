@@ -3,6 +3,7 @@ import type { Outbox } from '../outbox.ts'
 import { summarise } from '../rules/error-summary.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import type { Attempt } from './attempt.ts'
+import type { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 
 /** What the parts of one consumer share while it runs. */
@@ -18,6 +19,8 @@ export interface Seat<Tx> {
   readonly attempts: Set<Attempt>
   /** Fires when nothing new is to be begun. */
   readonly stopping: AbortSignal
+  /** Whether anything may be claimed or begun. */
+  readonly gate: Gate
   /** Something was put aside that is due in so many milliseconds. */
   scheduled(delayMs: number): void
 }

@@ -5,6 +5,7 @@ import type { NewHistory, Settled } from '../postgres/settle.ts'
 import { type ErrorSummary, summarise } from '../rules/error-summary.ts'
 import type { CompleteOutcome, DeadLetterReason, Outcome } from '../rules/outcome.ts'
 import { afterFailure, type Failure, type RetryPolicy } from '../rules/retry.ts'
+import type { Closing } from './gate.ts'
 
 /**
  * What an attempt came to. `returned` is none: the delivery goes back as it was, and no attempt is used.
@@ -20,7 +21,7 @@ export type Verdict =
     }
   | { readonly kind: 'discarded'; readonly reason: string }
   | { readonly kind: 'expired' }
-  | { readonly kind: 'returned'; readonly delayMs: number }
+  | { readonly kind: 'returned'; readonly delayMs: number; readonly closing?: Closing }
 
 export const COMPLETED: Verdict = Object.freeze({ kind: 'completed', duplicate: false })
 export const DUPLICATE: Verdict = Object.freeze({ kind: 'completed', duplicate: true })
@@ -55,6 +56,12 @@ export function verdictOf(outcome: Outcome | CompleteOutcome, attempt: number, p
       return { kind: 'dead', reason: outcome.reason, error: undefined, attempted: true }
     case 'retry':
       return again(attempt, policy, undefined, { delayMs: outcome.delayMs })
+    case 'pause':
+      return {
+        kind: 'returned',
+        delayMs: 0,
+        closing: { source: 'handler', forMs: outcome.forMs, reason: outcome.reason },
+      }
   }
 }
 

@@ -11,6 +11,11 @@ export function queueChannel({ schema }: Tables, queue: number): string {
   return `posthaste.${schema}.${queue}`
 }
 
+/** Where it is told that a queue was paused, resumed or deleted, or flows by other rules; the same as `flow_channel` in SQL. */
+export function flowChannel({ schema }: Tables): string {
+  return `posthaste.${schema}.flow`
+}
+
 /** Wakes the relay on duty, whichever process it is in: for what was put into `scheduled` outside of its cycle. */
 export function notifyRelay(t: Tables): Query<never> {
   return notify(relayChannel(t))

@@ -1,4 +1,4 @@
-import { InvalidMessage, SchemaMissing, UnknownExchange, UnknownQueue } from '../errors.ts'
+import { InvalidMessage, QueueNotEmpty, SchemaMissing, UnknownExchange, UnknownQueue } from '../errors.ts'
 import type { Tables } from './tables.ts'
 
 /**
@@ -15,6 +15,8 @@ export function refusal(t: Tables, error: unknown): unknown {
       return new UnknownExchange(/exchange "([^"]*)"/.exec(message)?.[1] ?? '?')
     case 'PH003':
       return new UnknownQueue(name)
+    case 'PH020':
+      return new QueueNotEmpty(name, reason)
     case '3F000':
     case '42883':
     case '42P01':

@@ -1,3 +1,4 @@
+import type { PauseSource } from './flow.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -13,9 +14,19 @@ export interface QueueStatus {
   readonly scheduled: number
   readonly leased: number
   readonly dead: number
+  /** Why nothing of it is claimed now; null when it is open. */
+  readonly paused: Paused | null
   /** How long ago the message at the head was published; null when nothing is ready. */
   readonly oldestMs: number | null
   readonly rates: Rates
+}
+
+/** Who closed a queue, and until when; `until` is null: until it is resumed. */
+export interface Paused {
+  readonly source: PauseSource
+  readonly until: Date | null
+  readonly reason: string | null
+  readonly by: string | null
 }
 
 /** Per second, over the last `overMs` milliseconds. */
@@ -56,7 +67,17 @@ export interface Partition {
 
 /** Every queue, or one. */
 export function queueStatus(t: Tables, queue: string | null): Query<QueueStatus> {
-  return { text: `select * from ${t.of('queue_status')}($1)`, values: [queue], decode: queueStatusOf }
+  return {
+    text: `
+      select s.*, p.source as paused_source, p.until as paused_until, p.reason as paused_reason, p.paused_by
+      from ${t.of('queue_status')}($1) s
+      join ${t.of('queues')} q on q.name = s.name
+      left join lateral ${t.of('closed_by')}(q.id) c on true
+      left join ${t.of('pauses')} p on p.queue = q.id and p.source = c.source
+      order by s.name`,
+    values: [queue],
+    decode: queueStatusOf,
+  }
 }
 
 const MOST_COUNTED = 10_000
@@ -95,6 +116,7 @@ function queueStatusOf(row: Row): QueueStatus {
     scheduled: Number(row.scheduled),
     leased: Number(row.leased),
     dead: Number(row.dead),
+    paused: pausedOf(row),
     oldestMs: wholeMs(row.oldest_ms),
     rates: {
       routed: perSecond(row.routed),
@@ -104,6 +126,12 @@ function queueStatusOf(row: Row): QueueStatus {
       overMs: Math.round(overMs),
     },
   }
+}
+
+function pausedOf(row: Row): Paused | null {
+  if (row.paused_source === null) return null
+  const { paused_source: source, paused_until: until, paused_reason: reason, paused_by: by } = row
+  return { source, until: until && new Date(until), reason, by }
 }
 
 function relayStatusOf(row: Row): RelayStatus {

@@ -100,7 +100,7 @@ export class Pull<Tx> {
     if (waitMs === 0) return await this.#lease(queue, max, leaseMs)
     const deadline = performance.now() + waitMs
     const knock = new Knock()
-    const leave = this.#place.claims.enlist(queue.id, () => knock.knock())
+    const leave = this.#place.claims.enlist(queue.id, { wake: () => knock.knock() })
     try {
       while (!signal?.aborted) {
         const leased = await this.#lease(queue, max, leaseMs)

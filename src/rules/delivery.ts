@@ -1,5 +1,5 @@
 import type { AttemptError } from './error-summary.ts'
-import { type CompleteOutcome, type Outcome, Outcomes, type RetryRequest } from './outcome.ts'
+import { type CompleteOutcome, type Outcome, Outcomes, type PauseRequest, type RetryRequest } from './outcome.ts'
 
 export type { AttemptError }
 
@@ -56,6 +56,11 @@ export interface Delivery<Payload = unknown> extends DeliveryFacts<Payload> {
   readonly deadLetter: (reason: string) => Outcome
   /** To be returned: nothing is to be done, now or later. */
   readonly discard: (reason: string) => Outcome
+  /**
+   * To be returned when what the handler needs is out of order: the delivery goes back and uses no attempt, and no process
+   * consumes anything of the queue until the time is over or somebody resumes it.
+   */
+  readonly pause: (request: PauseRequest) => Outcome
 }
 
 /** A delivery and the one question its consumer asks afterwards: what does the handler's answer mean? */
@@ -73,6 +78,7 @@ export function openDelivery<Payload>(facts: DeliveryFacts<Payload>): OpenDelive
     retry: (request) => outcomes.retry(request),
     deadLetter: (reason) => outcomes.deadLetter(reason),
     discard: (reason) => outcomes.discard(reason),
+    pause: (request) => outcomes.pause(request),
   }
   return { delivery, settle: (returned) => outcomes.settle(returned) }
 }

@@ -3,7 +3,7 @@ import { presentable } from './error-summary.ts'
 import { TEN_YEARS_MS } from './validate.ts'
 
 /** What a handler may return instead of nothing. Made by a delivery, never by hand. */
-export type Outcome = RetryOutcome | DeadLetterOutcome | DiscardOutcome
+export type Outcome = RetryOutcome | DeadLetterOutcome | DiscardOutcome | PauseOutcome
 
 /** Attempt it again, after `delayMs` or, without one, after what the queue's retry policy says. The attempt counts. */
 export interface RetryOutcome {
@@ -21,6 +21,13 @@ export interface DeadLetterOutcome {
 export interface DiscardOutcome {
   readonly kind: 'discard'
   readonly reason: string
+}
+
+/** It goes back as it was, and nothing of its queue is consumed for a time, by no process: an outage is nobody's fault. */
+export interface PauseOutcome {
+  readonly kind: 'pause'
+  readonly forMs: number
+  readonly reason: string | null
 }
 
 /** The handler returned nothing: its effect and the delivery's end are committed together. */
@@ -47,6 +54,13 @@ export interface RetryRequest {
   readonly delayMs?: number | undefined
 }
 
+export interface PauseRequest {
+  /** For how long, in milliseconds: 1 to ten years. */
+  readonly forMs: number
+  /** What `status` tells as the reason. @default none */
+  readonly reason?: string | undefined
+}
+
 export const COMPLETE: CompleteOutcome = Object.freeze({ kind: 'complete' })
 
 /** Makes the outcomes of one attempt, and knows whether one was made that never came back. */
@@ -63,6 +77,14 @@ export class Outcomes {
 
   discard(reason: string): Outcome {
     return this.#make({ kind: 'discard', reason: checkedReason(reason) })
+  }
+
+  pause({ forMs, reason }: PauseRequest): Outcome {
+    return this.#make({
+      kind: 'pause',
+      forMs: checkedPause(forMs),
+      reason: reason === undefined ? null : checkedReason(reason),
+    })
   }
 
   /** What the handler's return value means. Anything that is no outcome means complete, unless an outcome was made and forgotten. */
@@ -94,6 +116,13 @@ function checkedDelay(delayMs: number): number {
     throw new InvalidOption('delayMs', 'it is not a number of milliseconds between 0 and ten years')
   }
   return Math.round(delayMs)
+}
+
+function checkedPause(forMs: number): number {
+  if (typeof forMs !== 'number' || !(forMs >= 1 && forMs <= TEN_YEARS_MS)) {
+    throw new InvalidOption('forMs', 'it is not a number of milliseconds between 1 and ten years')
+  }
+  return Math.round(forMs)
 }
 
 function checkedReason(reason: string): string {

@@ -91,7 +91,17 @@ test('publish, peek, status, audit, dead letters: what goes in comes out', async
     dead: expect.any(Number),
     overMs: expect.any(Number),
   }
-  const empty = { kind: 'standard', depth: 0, ready: 0, scheduled: 0, leased: 0, dead: 0, oldestMs: null, rates }
+  const empty = {
+    kind: 'standard',
+    depth: 0,
+    ready: 0,
+    scheduled: 0,
+    leased: 0,
+    dead: 0,
+    paused: null,
+    oldestMs: null,
+    rates,
+  }
   const status = await json('status')
   expect(status).toEqual({
     code: 0,

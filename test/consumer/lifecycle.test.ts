@@ -147,6 +147,21 @@ test('a contract has one handler, named before the start', async () => {
   expect(() => made.otherwise(() => {})).toThrow(expect.objectContaining({ code: 'ALREADY_STARTED' }))
 })
 
+test('a consumer that starts while the others are looked at is not taken for one whose queue is gone', async () => {
+  const queues = await Promise.all(Array.from({ length: 10 }, () => makeQueue(db.pool)))
+  const { consumer, claims, told } = processOn(db.url, { relay: false })
+  await Promise.all(
+    queues.map(async (queue) => {
+      claims.look()
+      await consumer(queue)
+        .otherwise(() => {})
+        .start()
+      claims.look()
+    }),
+  )
+  expect(told('paused')).toEqual([])
+})
+
 test('a handler for what no binding can bring is refused at the start', async () => {
   const queue = await makeQueue(db.pool)
   const { context, outbox } = processOn(db.url)
@@ -187,6 +202,8 @@ test('a process that dies with a connection pool that has ended does not spin', 
   const { consumer, pool, told } = processOn(db.url, { relay: false })
   const made = consumer(queue).otherwise(() => {})
   await made.start()
+  // what waits for a connection while the pool ends is never answered by pg
+  await until(() => pool.waitingCount === 0 && pool.idleCount === pool.totalCount)
   await pool.end()
   await publishReady(db.pool, queue, 1)
   await until(() => told('error').length > 0)

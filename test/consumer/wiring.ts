@@ -9,6 +9,7 @@ import { EventBus, type EventName, type Events } from '../../src/events.ts'
 import { Outbox } from '../../src/outbox.ts'
 import { Listener } from '../../src/postgres/listener.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
+import { Queue } from '../../src/queue.ts'
 import { Relay } from '../../src/relay.ts'
 import type { QueueSettings } from '../../src/rules/topology.ts'
 import { DEFAULT_LIMITS } from '../../src/rules/validate.ts'
@@ -58,9 +59,20 @@ export function wire<Tx = pg.PoolClient>(url: string, options: WiringOptions<Tx>
     consumers.push(made)
     return made
   }
+  const operated = ({ name }: TestQueue) =>
+    new Queue<Tx>(
+      {
+        context,
+        claims,
+        outbox,
+        wakeRelay: () => relay.wake(),
+        drain: () => Promise.reject(new Error('no drain here')),
+      },
+      name,
+    )
   const told = <Name extends EventName>(name: Name): Events[Name][] =>
     story.filter((one) => one.name === name).map(({ event }) => event as Events[Name])
-  return { pool, database, events, story, told, context, outbox, relay, claims, consumer, stop }
+  return { pool, database, events, story, told, context, outbox, relay, claims, consumer, queue: operated, stop }
 }
 
 /** What most handlers of these tests do. */

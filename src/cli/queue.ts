@@ -1,0 +1,146 @@
+import { InvalidArgumentError } from '@commander-js/extra-typings'
+import type { Queue } from '../index.ts'
+import { command, databaseCommand, told } from './command.ts'
+import { BadNews, UsageFailure } from './failure.ts'
+import { withPosthaste } from './open.ts'
+import { print, printJson } from './output.ts'
+import { myName } from './who.ts'
+
+export function queueCommand() {
+  return command('queue')
+    .description('Operates one queue: pause, resume, purge, delete it, or cancel a delivery that waits.')
+    .addCommand(pauseCommand())
+    .addCommand(resumeCommand())
+    .addCommand(purgeCommand())
+    .addCommand(deleteCommand())
+    .addCommand(cancelCommand())
+    .addHelpText('after', told({ example: 'posthaste queue pause billing --reason "the bank is down"' }))
+}
+
+function pauseCommand() {
+  return databaseCommand('pause')
+    .description(
+      'No process claims anything of the queue from now on; handlers under way finish, messages go on arriving.',
+    )
+    .argument('<queue>', 'the queue')
+    .option(
+      '--for <time>',
+      'then it resumes by itself: 500ms, 30s, 10m, 2h, 1d (default: until it is resumed)',
+      duration,
+    )
+    .option('--reason <text>', 'why; status shows it')
+    .option('--by <name>', 'who does it; status shows it (default: you)')
+    .addHelpText(
+      'after',
+      told({
+        example: 'posthaste queue pause billing --for 10m --reason "the bank is down"',
+        json: '{"version":1,"queue","paused":{"source","until","reason","by"}}    until is null: until it is resumed',
+      }),
+    )
+    .action(async (queue, options) => {
+      const { for: forMs, reason } = options
+      const by = options.by ?? myName()
+      const { paused } = await withQueue(queue, options, async (named) => {
+        await named.pause({ forMs, reason, by })
+        return await named.status()
+      })
+      if (options.json) return printJson({ queue, paused })
+      print(`"${queue}" is paused ${paused?.until ? `until ${paused.until.toISOString()}` : 'until it is resumed'}`)
+    })
+}
+
+function resumeCommand() {
+  return databaseCommand('resume')
+    .description('Opens the queue again, whoever closed it: an operator, a handler, or the circuit breaker.')
+    .argument('<queue>', 'the queue')
+    .addHelpText(
+      'after',
+      told({
+        example: 'posthaste queue resume billing',
+        json: '{"version":1,"queue","resumed"}    resumed is false: it was open',
+      }),
+    )
+    .action(async (queue, options) => {
+      const resumed = await withQueue(queue, options, (named) => named.resume())
+      if (options.json) printJson({ queue, resumed })
+      else print(resumed ? `"${queue}" is open again` : `"${queue}" was open`)
+    })
+}
+
+function purgeCommand() {
+  return databaseCommand('purge')
+    .description('Deletes what waits in the queue for good, ready or scheduled; dead letters stay (see: dead purge).')
+    .argument('<queue>', 'the queue')
+    .option('--yes', 'needed: yes, delete them')
+    .addHelpText(
+      'after',
+      told({ example: 'posthaste queue purge billing --yes', json: '{"version":1,"queue","purged"}' }),
+    )
+    .action(async (queue, options) => {
+      if (!options.yes) throw new UsageFailure(`Cannot purge "${queue}": add --yes to delete what waits in it`)
+      const { purged } = await withQueue(queue, options, (named) => named.purge())
+      if (options.json) printJson({ queue, purged })
+      else print(`${purged} purged`)
+    })
+}
+
+function deleteCommand() {
+  return databaseCommand('delete')
+    .description('Deletes the queue and its bindings; exit code 1 when it is not empty and --force is not given.')
+    .argument('<queue>', 'the queue')
+    .option('--yes', 'needed: yes, delete it')
+    .option('--force', 'with all it has: deliveries, leases, dead letters')
+    .addHelpText(
+      'after',
+      told({
+        example: `posthaste queue delete billing --yes
+posthaste queue delete billing --yes --force`,
+        json: '{"version":1,"queue","deleted","purged"}',
+      }),
+    )
+    .action(async (queue, options) => {
+      if (!options.yes) throw new UsageFailure(`Cannot delete "${queue}": add --yes to delete the queue`)
+      const { purged } = await withQueue(queue, options, (named) => named.delete({ force: options.force ?? false }))
+      if (options.json) printJson({ queue, deleted: true, purged })
+      else print(`"${queue}" is deleted${purged > 0 ? `, and ${purged} deliveries with it` : ''}`)
+    })
+}
+
+function cancelCommand() {
+  return databaseCommand('cancel')
+    .description('Takes back a delivery that waits for its time; exit code 1 when none waits.')
+    .argument('<queue>', 'the queue')
+    .argument('<message>', 'the id of the message')
+    .addHelpText(
+      'after',
+      told({
+        example: 'posthaste queue cancel reminders 0198f2d4-3f5e-7c4e-9b1a-2f6f0c9d8e7a',
+        json: '{"version":1,"queue","messageId","cancelled"}',
+      }),
+    )
+    .action(async (queue, messageId, options) => {
+      const cancelled = await withQueue(queue, options, (named) => named.cancel(messageId))
+      if (options.json) printJson({ queue, messageId, cancelled })
+      else print(cancelled ? 'cancelled' : `Nothing of this message waits in "${queue}"`)
+      if (!cancelled) throw new BadNews('it does not wait')
+    })
+}
+
+interface Where {
+  readonly url?: string | undefined
+  readonly schema?: string | undefined
+  readonly config?: string | undefined
+}
+
+function withQueue<Result>(name: string, where: Where, work: (queue: Queue) => Promise<Result>): Promise<Result> {
+  return withPosthaste({ ...where, applicationName: 'posthaste queue' }, ({ posthaste }) => work(posthaste.queue(name)))
+}
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+function duration(text: string): number {
+  const [, number, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
+  const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
+  if (ms > 0) return ms
+  throw new InvalidArgumentError('It is not a time above 0; write 500ms, 30s, 10m, 2h or 1d.')
+}
