@@ -1,7 +1,8 @@
 import { InvalidArgumentError } from '@commander-js/extra-typings'
 import type { Queue } from '../index.ts'
 import { command, databaseCommand, told } from './command.ts'
-import { BadNews, UsageFailure } from './failure.ts'
+import { confirm } from './confirm.ts'
+import { BadNews } from './failure.ts'
 import { withPosthaste } from './open.ts'
 import { print, printJson } from './output.ts'
 import { myName } from './who.ts'
@@ -69,26 +70,33 @@ function resumeCommand() {
 
 function purgeCommand() {
   return databaseCommand('purge')
-    .description('Deletes what waits in the queue for good, ready or scheduled; dead letters stay (see: dead purge).')
+    .description('Deletes what waits in the queue for good, when it is told yes; dead letters stay (see: dead purge).')
     .argument('<queue>', 'the queue')
-    .option('--yes', 'needed: yes, delete them')
+    .option('--yes', 'do not ask')
     .addHelpText(
       'after',
       told({ example: 'posthaste queue purge billing --yes', json: '{"version":1,"queue","purged"}' }),
     )
     .action(async (queue, options) => {
-      if (!options.yes) throw new UsageFailure(`Cannot purge "${queue}": add --yes to delete what waits in it`)
-      const { purged } = await withQueue(queue, options, (named) => named.purge())
-      if (options.json) printJson({ queue, purged })
+      const { yes, json } = options
+      const { purged } = await withQueue(queue, options, async (named) => {
+        const { ready, scheduled } = await named.status()
+        const count = ready + scheduled
+        if (count > 0) await confirm({ count, what: count === 1 ? 'delivery' : 'deliveries', yes, json })
+        return await named.purge()
+      })
+      if (json) printJson({ queue, purged })
       else print(`${purged} purged`)
     })
 }
 
 function deleteCommand() {
   return databaseCommand('delete')
-    .description('Deletes the queue and its bindings; exit code 1 when it is not empty and --force is not given.')
+    .description(
+      'Deletes the queue and its bindings, when it is told yes; exit code 1 when it has anything and --force is not given.',
+    )
     .argument('<queue>', 'the queue')
-    .option('--yes', 'needed: yes, delete it')
+    .option('--yes', 'do not ask')
     .option('--force', 'with all it has: deliveries, leases, dead letters')
     .addHelpText(
       'after',
@@ -99,9 +107,14 @@ posthaste queue delete billing --yes --force`,
       }),
     )
     .action(async (queue, options) => {
-      if (!options.yes) throw new UsageFailure(`Cannot delete "${queue}": add --yes to delete the queue`)
-      const { purged } = await withQueue(queue, options, (named) => named.delete({ force: options.force ?? false }))
-      if (options.json) printJson({ queue, deleted: true, purged })
+      const { yes, json, force = false } = options
+      const { purged } = await withQueue(queue, options, async (named) => {
+        const { depth, dead } = await named.status()
+        const content = force && depth + dead > 0 ? ` with ${depth} deliveries and ${dead} dead letters` : ''
+        await confirm({ count: 1, what: `queue${content}`, yes, json })
+        return await named.delete({ force })
+      })
+      if (json) printJson({ queue, deleted: true, purged })
       else print(`"${queue}" is deleted${purged > 0 ? `, and ${purged} deliveries with it` : ''}`)
     })
 }

@@ -85,6 +85,7 @@ test.concurrent.each([
     ['publish', '--file', 'x', '--content-type', 'y'],
     'Cannot publish a --file with --content-type: its lines say that\n',
   ],
+  [['queue', 'pause', 'billing', '--for', '0s'], 'It is not a time above 0; write 500ms, 30s, 10m, 2h or 1d.'],
   [['dead', 'redrive'], 'Cannot tell which dead letters: give ids, options that find them, or --all\n'],
   [['dead', 'redrive', '1', '--all'], 'Cannot take ids together with'],
   [['migrate', '--print', '--json'], '--print with --check or --json'],

@@ -33,7 +33,7 @@ describe.each(GUARANTEES)('%s', (guarantee) => {
       await consumer(queue, { guarantee })
         .otherwise(() => {})
         .start()
-    const operator = one.queue(queue)
+    const operator = one.operate(queue)
     await operator.pause({ reason: 'the bank is down', by: 'ada' })
     await until(() => one.told('paused').length === 1 && two.told('paused').length === 1)
 
@@ -64,7 +64,7 @@ describe.each(GUARANTEES)('%s', (guarantee) => {
 
 test('a pause for a time ends by itself', async () => {
   const queue = await makeQueue(db.pool)
-  const { consumer, queue: operator, told } = processOn(db.url)
+  const { consumer, operate: operator, told } = processOn(db.url)
   await operator(queue).pause({ forMs: 300 })
   await consumer(queue)
     .otherwise(() => {})
@@ -111,7 +111,7 @@ describe('a handler that pauses its queue', () => {
       // each process had one handler at work when the first one paused
       expect(called).toBeLessThanOrEqual(2)
       out = false
-      await one.queue(queue).resume()
+      await one.operate(queue).resume()
       await drained(db.pool, queue, 100)
       expect((await accountOf(db.pool, queue)).dead).toBe(0)
       expect([...one.told('retried'), ...two.told('retried')]).toEqual([])
@@ -120,7 +120,7 @@ describe('a handler that pauses its queue', () => {
 
   test('leaves nothing of what it wrote before', async () => {
     const queue = await makeQueue(db.pool)
-    const { consumer, queue: operator, told } = processOn(db.url)
+    const { consumer, operate: operator, told } = processOn(db.url)
     let calls = 0
     await consumer(queue)
       .otherwise(async (delivery, { tx }) => {

@@ -59,7 +59,7 @@ export function wire<Tx = pg.PoolClient>(url: string, options: WiringOptions<Tx>
     consumers.push(made)
     return made
   }
-  const operated = ({ name }: TestQueue) =>
+  const operate = ({ name }: TestQueue) =>
     new Queue<Tx>(
       {
         context,
@@ -72,7 +72,7 @@ export function wire<Tx = pg.PoolClient>(url: string, options: WiringOptions<Tx>
     )
   const told = <Name extends EventName>(name: Name): Events[Name][] =>
     story.filter((one) => one.name === name).map(({ event }) => event as Events[Name])
-  return { pool, database, events, story, told, context, outbox, relay, claims, consumer, queue: operated, stop }
+  return { pool, database, events, story, told, context, outbox, relay, claims, consumer, operate, stop }
 }
 
 /** What most handlers of these tests do. */
