@@ -196,6 +196,19 @@ create table partitions (
   PRIMARY KEY (name)
 );
 
+create table pauses (
+  queue integer not null,
+  source text not null,
+  until timestamp with time zone,
+  reason text,
+  paused_by text,
+  times integer not null default 1,
+  paused_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (queue, source),
+  FOREIGN KEY (queue) REFERENCES queues(id) ON DELETE CASCADE,
+  CHECK ((source = ANY (ARRAY['operator'::text, 'handler'::text, 'breaker'::text])))
+);
+
 create table positions (
   reader text not null,
   number bigint not null default nextval('position_number'::regclass),
@@ -216,6 +229,7 @@ create table queues (
   retry jsonb not null default '{}'::jsonb,
   owner text,
   declared_at timestamp with time zone not null default clock_timestamp(),
+  flow jsonb not null default '{}'::jsonb,
   UNIQUE (name),
   PRIMARY KEY (id),
   CHECK ((kind = ANY (ARRAY['standard'::text, 'stream'::text])))
@@ -384,6 +398,12 @@ returns void
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function cancel(_messages uuid[], _queue integer DEFAULT NULL::integer)
+returns TABLE(message_id uuid, queue text)
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function charge_crashes(_queue integer, _priorities smallint[], _positions bigint[], _max_crashes integer)
 returns TABLE("position" bigint, message_id uuid, crashes integer, dead boolean)
 language plpgsql
@@ -422,9 +442,19 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function closed_by(_queue integer)
+returns TABLE(source text, until timestamp with time zone, reason text)
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function complete(lease_id bigint, token uuid, "position" bigint)
 returns boolean
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function contents_of(_queue integer, OUT waiting bigint, OUT leased bigint, OUT dead bigint)
+returns record
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function count_dead_purged(_queues integer[])
@@ -451,6 +481,12 @@ language sql
 create function dead_letter(lease_id bigint, token uuid, "position" bigint, reason text)
 returns void
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function delete_queue(_queue text, _force boolean, OUT deleted boolean, OUT purged bigint)
+returns record
+language plpgsql
+  set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;
 
 create function drop_shells()
@@ -491,6 +527,11 @@ language plpgsql
 create function first_id(_day date)
 returns uuid
 language sql immutable;
+
+create function flow_channel()
+returns text
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
 
 create function fold_tally()
 returns boolean
@@ -556,6 +597,12 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function look_at_queues(_queues integer[])
+returns TABLE(queue integer, ready boolean, closed text, closed_ms double precision, reason text, half_open boolean, flow text)
+language sql stable
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function make_inbox_part()
 returns boolean
 language plpgsql
@@ -613,6 +660,17 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function pause(queue text, reason text DEFAULT NULL::text, duration interval DEFAULT NULL::interval)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function pause_queue(_queue integer, _source text, _for_ms double precision, _reason text, _by text)
+returns timestamp with time zone
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function position_of(_reader text)
 returns positions
 language plpgsql
@@ -649,6 +707,12 @@ create function purge_dead_letters(_ids bigint[], _queue integer DEFAULT NULL::i
 returns TABLE(id bigint, queue text)
 language plpgsql
   set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function purge_queue(_queue integer, _limit integer)
+returns integer
+language plpgsql
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function put_schedule(_name text, _cron text, _time_zone text, _missed text, _message text, _next_at timestamp with time zone, _owner text)
@@ -741,6 +805,17 @@ language sql
   set enable_hashjoin=off
   set enable_mergejoin=off
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function resume(queue text)
+returns boolean
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function resume_queue(_queue integer)
+returns boolean
+language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function retry(lease_id bigint, token uuid, "position" bigint, delay interval DEFAULT '00:00:10'::interval, error text DEFAULT NULL::text)
