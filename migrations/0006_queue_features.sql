@@ -15,5 +15,15 @@ create table schedules (
 );
 create index schedules_next on schedules (next_at);
 
+-- Requests whose reply somebody waits for. The reply is written by the transaction of the handler; the row goes with it.
+create table requests (
+  id uuid primary key,
+  requester text not null,
+  until timestamptz not null,
+  reply json,
+  replied_at timestamptz
+);
+create index requests_until on requests (until);
+
 -- Down Migration
-drop table schedules;
+drop table requests, schedules;

@@ -4,13 +4,16 @@ import { LARGEST_BATCH } from './consumer/batch-size.ts'
 import type { BatchContextOf, ContextOf, Guarantee } from './consumer/context.ts'
 import { type Drained, Draining, type DrainRequest } from './consumer/draining.ts'
 import { type BatchHandler, type Handler, Handlers } from './consumer/handlers.ts'
+import { replying } from './consumer/replying.ts'
 import { type ConsumerPlace, Running } from './consumer/running.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
 import { lookAtQueues } from './postgres/flow.ts'
 import { run } from './postgres/queryable.ts'
-import type { AnyContract, Contract } from './rules/contract.ts'
+import type { AnyContract, AnyRequestContract, Contract, RequestContract } from './rules/contract.ts'
+import type { Delivery } from './rules/delivery.ts'
 import { summarise } from './rules/error-summary.ts'
 import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
+import type { Outcome } from './rules/outcome.ts'
 
 export type {
   AtLeastOnceContext,
@@ -120,6 +123,27 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
     handler: BatchHandler<Out, BatchContextOf<G, Tx>>,
   ): this {
     this.#handlers.onBatch(contract as AnyContract, handler as BatchHandler<never, never>)
+    return this
+  }
+
+  /**
+   * Handles the requests of a contract: what the handler returns is the reply, written in its transaction, so that the requester
+   * gets it if and only if the handler's effects are committed. An outcome of the delivery is no reply.
+   *
+   * ```ts
+   * posthaste.consumer('quotes').reply(GetQuote, async ({ payload }, { tx }) => ({ cents: await priceOf(tx, payload.sku) }))
+   * ```
+   */
+  reply<Name extends string, In, Out, ReplyIn, ReplyOut>(
+    contract: RequestContract<Name, In, Out, ReplyIn, ReplyOut>,
+    handler: (delivery: Delivery<Out>, context: ContextOf<G, Tx>) => Promise<ReplyIn | Outcome> | ReplyIn | Outcome,
+  ): this {
+    const { context, outbox, queue } = this.#place
+    const tooLate = ({ id }: Delivery) => context.events.emit('reply-late', { queue: queue.name, messageId: id })
+    this.#handlers.on(
+      contract as AnyContract,
+      replying(contract as AnyRequestContract, handler, { tables: context.tables, outbox, tooLate }),
+    )
     return this
   }
 

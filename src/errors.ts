@@ -240,6 +240,22 @@ export class InvalidSchedule extends PosthasteError {
   }
 }
 
+/**
+ * A request was not answered in time. Whoever handles it may still do so: its effects stay, its reply is counted as late and dropped.
+ * Make sure that a consumer replies, or wait longer with `timeoutMs`.
+ */
+export class RequestTimeout extends PosthasteError {
+  readonly code = 'REQUEST_TIMEOUT'
+  readonly contract: string
+  readonly timeoutMs: number
+
+  constructor(contract: string, timeoutMs: number) {
+    super(`Cannot get a reply to "${contract}": none came within ${timeoutMs} ms`)
+    this.contract = contract
+    this.timeoutMs = timeoutMs
+  }
+}
+
 // Transactions
 
 /**

@@ -16,6 +16,9 @@ export interface Events {
   /** Messages of a schedule were published: one per tick. */
   ticked: { readonly schedule: string; readonly messages: number }
 
+  /** A handler replied to a request that nobody waits for any more. */
+  'reply-late': { readonly queue: string; readonly messageId: string }
+
   'attempt-started': Attempted
   /** `duplicate`: the inbox knew it already, the handler was not called. */
   completed: Attempted & { readonly durationMs: number; readonly duplicate: boolean }
@@ -180,6 +183,7 @@ const LEVELS: { readonly [Name in EventName]?: keyof Logger } = {
   retried: 'info',
   paused: 'warn',
   resumed: 'info',
+  'reply-late': 'info',
   redriven: 'info',
   purged: 'info',
   'dead-lettered': 'warn',

@@ -37,6 +37,7 @@ export { Posthaste, type PosthasteOptions, type StartOptions, type StopOptions }
 export type { DeliveriesOptions, PulledDelivery, ReceiveOptions } from './queue/pull.ts'
 export type { DeleteOptions, DrainOptions, PauseOptions, PeekedDelivery, Queue } from './queue.ts'
 export type { RelayOptions } from './relay.ts'
+export type { RequestOptions } from './requests.ts'
 // The command line's configuration file.
 export { type Config, defineConfig } from './rules/config.ts'
 // Messages: contracts are values that producers and consumers import.
@@ -47,6 +48,7 @@ export {
   defineMessage,
   type InputOf,
   type PayloadOf,
+  type RequestContract,
 } from './rules/contract.ts'
 export type { Delivery } from './rules/delivery.ts'
 export type { Message, PublishOptions, RawMessage } from './rules/message.ts'

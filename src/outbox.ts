@@ -6,7 +6,9 @@ import { type Published, publishAll, publishAllProven, publishOne } from './post
 import { type Query, type Queryable, run } from './postgres/queryable.ts'
 import { refusal } from './postgres/refusal.ts'
 import type { Tables } from './postgres/tables.ts'
+import type { AnyRequestContract } from './rules/contract.ts'
 import { hasCode } from './rules/error-summary.ts'
+import { jsonText } from './rules/json-text.ts'
 import {
   batches,
   type CheckedMessage,
@@ -79,6 +81,13 @@ export class Outbox {
     const facts = { ids, queue: null, ...(proof !== undefined && { proof }) }
     const cancelled = await this.#run(queryable, cancelScheduled(this.#tables, facts))
     return { cancelled: cancelled.length }
+  }
+
+  /** The JSON text of a reply, checked against its contract and as a payload is. */
+  async writtenReply(contract: AnyRequestContract, answer: unknown): Promise<string> {
+    await contract.parseReply(answer)
+    const place = { messageType: contract.name, path: 'reply' }
+    return jsonText(answer, this.#limits.payloadBytes, place)
   }
 
   async #checked(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<CheckedMessage[]> {

@@ -28,6 +28,8 @@ import { type DrainOptions, Queue } from './queue.ts'
 import { Errand } from './relay/errand.ts'
 import { DEFAULT_RETENTION, type Retention } from './relay/upkeep.ts'
 import { Relay, type RelayOptions } from './relay.ts'
+import { type RequestOptions, Requests } from './requests.ts'
+import type { AnyRequestContract, RequestContract } from './rules/contract.ts'
 import type { PublishOptions } from './rules/message.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 import { longestRetryMs } from './rules/retry.ts'
@@ -123,6 +125,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   readonly #outbox: Outbox
   readonly #relay: Relay
   readonly #claimLoop: ClaimLoop
+  readonly #requests: Requests
   readonly #consumers: Pick<Consumer<Tx, Guarantee>, 'queue' | 'start' | 'stop' | 'drain'>[] = []
   readonly #lifecycle: Lifecycle<StopOptions>
   #starting: z.output<typeof START> = START.parse({})
@@ -144,6 +147,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     this.#outbox = new Outbox({ tables, limits: this.#topology.limits, events })
     this.#relay = new Relay(this.#context, { ...relay, retention } as RelayOptions)
     this.#claimLoop = new ClaimLoop(this.#context)
+    this.#requests = new Requests(this.#context, this.#outbox)
     this.#lifecycle = new Lifecycle({ start: () => this.#start(), stop: (given) => this.#stop(given) })
   }
 
@@ -210,6 +214,22 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    */
   inbox(consumer: string): Inbox {
     return new Inbox(this.#context.tables, consumer)
+  }
+
+  /**
+   * Publishes a request in a transaction of its own and waits for the reply, which a handler of `consumer.reply` commits together
+   * with its effects. A `RequestTimeout` when none came in time; one that comes later is counted and dropped.
+   *
+   * ```ts
+   * const { cents } = await posthaste.request(GetQuote, { sku: 'teapot' }, { timeoutMs: 2_000 })
+   * ```
+   */
+  async request<Name extends string, In, Out, ReplyIn, ReplyOut>(
+    contract: RequestContract<Name, In, Out, ReplyIn, ReplyOut>,
+    payload: In,
+    options?: RequestOptions,
+  ): Promise<ReplyOut> {
+    return (await this.#requests.request(contract as AnyRequestContract, payload, options)) as ReplyOut
   }
 
   /** One queue, for those who operate it: status, what is in it, dead letters. */
@@ -349,6 +369,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
 
   async #stop(options: StopOptions = {}): Promise<void> {
     await Promise.all(this.#consumers.map((consumer) => consumer.stop(options)))
+    await this.#requests.stop()
     await this.#relay.stop()
     this.#relaying = false
     await this.#context.listener.stop()

@@ -14,6 +14,7 @@ import { type Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import { Lease, type Leases } from './leases.ts'
 import type { Mode } from './mode.ts'
+import { REPLY, type ReplyContext } from './replying.ts'
 import { report, type Seat } from './seat.ts'
 import { Settling } from './settling.ts'
 import type { Taken } from './slots.ts'
@@ -217,10 +218,15 @@ export class AtLeastOnce<Tx> implements Mode {
     return verdictOfFailure(cutBy ?? error, row.attempts, this.#seat.queue.retry)
   }
 
-  #contextOf(held: Lease, attempt: Attempt, { complete }: Completion<Tx>): AtLeastOnceContext<Tx> {
+  #contextOf(
+    held: Lease,
+    attempt: Attempt,
+    { complete, reply }: Completion<Tx>,
+  ): AtLeastOnceContext<Tx> & ReplyContext {
     const shared = this.#sharedContext(held, attempt)
     return {
       complete,
+      [REPLY]: reply,
       extend: shared.extend,
       get signal() {
         return attempt.signal

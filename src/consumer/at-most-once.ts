@@ -13,6 +13,7 @@ import { type Closing, pauseOf } from './gate.ts'
 import { Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import type { Mode } from './mode.ts'
+import { REPLY, type ReplyContext } from './replying.ts'
 import type { Seat } from './seat.ts'
 import type { Taken } from './slots.ts'
 import { COMPLETED, type Judged, settledOf, tell } from './verdict.ts'
@@ -111,7 +112,7 @@ export class AtMostOnce<Tx> implements Mode {
     const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
     attempts.add(attempt)
     try {
-      const answer = await attempt.run(() => group.call(contextOf(attempt)))
+      const answer = await attempt.run(() => group.call(contextOf(this.#seat, attempt)))
       for (const outcome of group.outcomes(answer)) {
         if (outcome.kind !== 'complete') this.#warn(outcome.kind)
         if (outcome.kind === 'pause') await this.#close({ ...outcome, source: 'handler' })
@@ -145,8 +146,9 @@ function groupsOf(ended: readonly Ended[]): Map<Prepared, Group> {
   return new Map([...groups].map((group) => [group.members[0]!.prepared, group]))
 }
 
-function contextOf(attempt: Attempt): AtMostOnceContext {
+function contextOf<Tx>({ context }: Seat<Tx>, attempt: Attempt): AtMostOnceContext & ReplyContext {
   return {
+    [REPLY]: async <Result>(query: Query<Result>) => (await run(context.database, query))[0],
     get signal() {
       return attempt.signal
     },

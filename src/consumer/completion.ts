@@ -8,10 +8,12 @@ import type { DeliveryFacts } from '../rules/delivery.ts'
 import type { PublishOptions } from '../rules/message.ts'
 import { causedBy, type PublishInAttempt } from './context.ts'
 import type { Lease } from './leases.ts'
+import type { InAttempt } from './replying.ts'
 import { report, type Seat } from './seat.ts'
 import { COMPLETED, settledOf } from './verdict.ts'
 
 type Work<Tx, Result> = (tx: Tx, publish: PublishInAttempt) => Promise<Result>
+type Effect<Tx, Result> = (tx: Tx, queryable: Queryable) => Promise<Result>
 
 /** Of the consumer, what a completion needs. */
 export type CompletionSeat<Tx> = Pick<Seat<Tx>, 'context' | 'outbox'> & { readonly queue: { readonly name: string } }
@@ -48,13 +50,20 @@ export class Completion<Tx> {
   }
 
   readonly complete = <Result>(work?: Work<Tx, Result>): Promise<Result | undefined> => {
-    const completing = this.#commit(work)
+    const completing = this.#commit(work && ((tx, queryable) => this.#lent(tx, queryable, work)))
     this.#underWay.add(completing)
     const failed = (error: unknown) => {
       this.#failure = { error }
     }
     completing.catch(failed).finally(() => this.#underWay.delete(completing))
     return completing
+  }
+
+  /** Runs a statement with the end of the delivery; or after it, when the handler has completed the delivery itself. */
+  readonly reply: InAttempt = async (query) => {
+    const { database } = this.#seat.context
+    if (this.#done) return (await run(database, query))[0]
+    return await this.#commit(async (_, queryable) => (await run(queryable, query))[0])
   }
 
   /** For a handler that has returned: waits for what it has not awaited. Throws when it completed and nothing was committed. */
@@ -70,7 +79,7 @@ export class Completion<Tx> {
     await Promise.all([...this.#open].map((tx) => database.abandon(tx).catch((error) => report(this.#seat, error))))
   }
 
-  async #commit<Result>(work: Work<Tx, Result> | undefined): Promise<Result | undefined> {
+  async #commit<Result>(work: Effect<Tx, Result> | undefined): Promise<Result | undefined> {
     this.#refuseWhenOver()
     const result = await this.#seat.context.database.transaction(async (tx) => {
       this.#open.add(tx)
@@ -84,12 +93,12 @@ export class Completion<Tx> {
     return result
   }
 
-  async #fenced<Result>(tx: Tx, work: Work<Tx, Result> | undefined): Promise<Result | undefined> {
+  async #fenced<Result>(tx: Tx, work: Effect<Tx, Result> | undefined): Promise<Result | undefined> {
     const { context, queue } = this.#seat
     const queryable = context.database.queryable(tx)
     const noted = remember(context.tables, { messageId: this.#row.messageId, consumer: queue.name })
     const [inbox] = await run(queryable, noted)
-    const result = inbox?.fresh && work ? await this.#lent(tx, queryable, work) : undefined
+    const result = inbox?.fresh && work ? await work(tx, queryable) : undefined
     this.#refuseWhenOver()
     const settled = await run(queryable, this.#settlement())
     if (settled.length === 0) throw this.#lost()

@@ -1,9 +1,10 @@
 import type { Guarded } from '../database.ts'
 import { TransactionOver } from '../errors.ts'
 import type { Publishable, Published } from '../outbox.ts'
-import type { Queryable } from '../postgres/queryable.ts'
+import { type Query, type Queryable, run as runQuery } from '../postgres/queryable.ts'
 import type { PublishOptions } from '../rules/message.ts'
 import type { Attempt } from './attempt.ts'
+import { REPLY } from './replying.ts'
 import type { Savepoint } from './savepoint.ts'
 import type { Seat } from './seat.ts'
 
@@ -99,6 +100,10 @@ export function lendTransaction<Tx>(
     },
     get signal() {
       return run.signal
+    },
+    [REPLY]: async <Result>(query: Query<Result>) => {
+      enter()
+      return (await runQuery(queryable, query))[0]
     },
   }
   const revoke = () => {

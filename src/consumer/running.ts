@@ -29,7 +29,7 @@ import { Sweep } from './sweep.ts'
 export interface ConsumerPlace<Tx> {
   readonly context: Context<Tx>
   readonly claims: ClaimLoop
-  readonly outbox: Pick<Outbox, 'publishIn'>
+  readonly outbox: Pick<Outbox, 'publishIn' | 'writtenReply'>
   readonly queue: QueueSettings
   /** The queue's number in the database; rejects when it is not declared. */
   number(): Promise<number>

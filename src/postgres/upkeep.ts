@@ -48,6 +48,11 @@ export function trimDedupe(t: Tables): Query<{ done: boolean }> {
   return step(t, 'trim_dedupe')
 }
 
+/** Forgets requests whose requester is gone. */
+export function trimRequests(t: Tables): Query<{ done: boolean }> {
+  return step(t, 'trim_requests')
+}
+
 /** Forgets dead letters past retention. */
 export function trimDeadLetters(t: Tables, retentionMs: number): Query<{ done: boolean }> {
   return step(t, 'trim_dead_letters', retentionMs)

@@ -14,6 +14,7 @@ import {
   trimHeld,
   trimInbox,
   trimLogs,
+  trimRequests,
 } from '../postgres/upkeep.ts'
 import { hasCode } from '../rules/error-summary.ts'
 import { milliseconds } from '../rules/options.ts'
@@ -72,6 +73,7 @@ const STEPS: readonly Step[] = [
   { name: 'trim-held', query: (t) => trimHeld(t) },
   { name: 'trim-inbox', query: (t, { inboxMs }) => trimInbox(t, inboxMs) },
   { name: 'trim-dedupe', query: (t) => trimDedupe(t) },
+  { name: 'trim-requests', query: (t) => trimRequests(t) },
   { name: 'trim-dead-letters', query: (t, { deadLettersMs }) => trimDeadLetters(t, deadLettersMs) },
 ]
 

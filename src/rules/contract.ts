@@ -26,6 +26,22 @@ export interface Contract<Name extends string = string, In = unknown, Out = unkn
   parse(payload: unknown, version?: number): Out | Promise<Out>
 }
 
+/** A contract whose messages are answered: `In` and `Out` of the reply are what a handler returns and what the requester gets. */
+export interface RequestContract<
+  Name extends string = string,
+  In = unknown,
+  Out = unknown,
+  ReplyIn = unknown,
+  ReplyOut = unknown,
+> extends Contract<Name, In, Out> {
+  readonly reply: StandardSchemaV1<ReplyIn, ReplyOut>
+
+  /** The reply as the requester gets it. A `ContractViolation` when it does not fit. */
+  parseReply(reply: unknown): ReplyOut | Promise<ReplyOut>
+}
+
+export type AnyRequestContract = RequestContract
+
 /** Any contract, where the payload does not matter. */
 export type AnyContract = Contract<string, unknown, unknown>
 
@@ -45,11 +61,13 @@ export interface ContractOptions<In = unknown> {
   readonly version?: number
   /** From each earlier version to the next. @default none: the schema reads every version */
   readonly upcasters?: Upcasters
+  /** The schema of the reply, for `posthaste.request` and `consumer.reply`. @default none: it is not answered */
+  readonly reply?: StandardSchemaV1
   /** Holds an advisory lock for the key until commit: messages of one key then follow commit order, at the price of waiting. @default false */
   readonly lockKey?: boolean
 }
 
-const OPTIONS = ['exchange', 'routingKey', 'key', 'version', 'upcasters', 'lockKey']
+const OPTIONS = ['exchange', 'routingKey', 'key', 'version', 'upcasters', 'reply', 'lockKey']
 
 /**
  * Names a message and ties it to a schema: what is published under it fits the schema, and handlers get the schema's output.
@@ -64,6 +82,26 @@ const OPTIONS = ['exchange', 'routingKey', 'key', 'version', 'upcasters', 'lockK
  * await posthaste.publish(tx, OrderPlaced.create({ orderId, cents: 4200 }))
  * ```
  */
+export function defineMessage<
+  const Name extends string,
+  Schema extends StandardSchemaV1,
+  Reply extends StandardSchemaV1,
+>(
+  name: Name,
+  schema: Schema,
+  options: ContractOptions<StandardSchemaV1.InferInput<Schema>> & { readonly reply: Reply },
+): RequestContract<
+  Name,
+  StandardSchemaV1.InferInput<Schema>,
+  StandardSchemaV1.InferOutput<Schema>,
+  StandardSchemaV1.InferInput<Reply>,
+  StandardSchemaV1.InferOutput<Reply>
+>
+export function defineMessage<const Name extends string, Schema extends StandardSchemaV1>(
+  name: Name,
+  schema: Schema,
+  options?: ContractOptions<StandardSchemaV1.InferInput<Schema>>,
+): Contract<Name, StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
 export function defineMessage<const Name extends string, Schema extends StandardSchemaV1>(
   name: Name,
   schema: Schema,
@@ -107,6 +145,7 @@ export function defineMessage<const Name extends string, Schema extends Standard
       }
     },
     parse: (payload, from = version) => parsed(contract, upcast(contract, payload, from)),
+    ...(replyOf(name, options.reply) as object),
   }
   return Object.freeze(contract)
 }
@@ -114,6 +153,11 @@ export function defineMessage<const Name extends string, Schema extends Standard
 /** Is this a contract, rather than a binding written out? */
 export function isContract(value: unknown): value is AnyContract {
   return typeof value === 'object' && value !== null && 'schema' in value && 'create' in value
+}
+
+function replyOf(name: string, reply: StandardSchemaV1 | undefined): Partial<RequestContract> {
+  if (reply === undefined) return {}
+  return { reply, parseReply: (value) => parsed({ name: `${name} reply`, schema: reply }, value) }
 }
 
 const NO_OPTIONS: PublishOptions = Object.freeze({})
@@ -136,7 +180,10 @@ function derived<In, Value>(name: string, path: string, from: (payload: In) => V
   }
 }
 
-function parsed<Out>({ name, schema }: Contract<string, unknown, Out>, payload: unknown): Out | Promise<Out> {
+function parsed<Out>(
+  { name, schema }: Pick<Contract<string, unknown, Out>, 'name' | 'schema'>,
+  payload: unknown,
+): Out | Promise<Out> {
   const { validate, vendor } = schema['~standard']
   const result = validate(payload)
   return 'then' in result
@@ -178,6 +225,8 @@ function checkDefinition(name: string, schema: unknown, options: ContractOptions
   for (const option of Object.keys(options)) {
     if (!OPTIONS.includes(option)) throw new UnknownOption(option, OPTIONS)
   }
+  if (options.reply !== undefined && !isStandardSchema(options.reply))
+    throw new InvalidContract(name, 'its reply is no Standard Schema')
   const { exchange = '', version = 1, upcasters = {} } = options
   const wrong = exchange === '' ? undefined : nameProblem(exchange)
   if (wrong !== undefined) throw new InvalidContract(name, `its exchange ${wrong}`)

@@ -257,6 +257,16 @@ with (
 );
 CREATE INDEX ready_charged ON ready USING btree (queue, priority, "position") WHERE (crashes > 0);
 
+create table requests (
+  id uuid not null,
+  requester text not null,
+  until timestamp with time zone not null,
+  reply json,
+  replied_at timestamp with time zone,
+  PRIMARY KEY (id)
+);
+CREATE INDEX requests_until ON requests USING btree (until);
+
 create table scheduled (
   due_at timestamp with time zone not null,
   "position" bigint not null default nextval('ready_position'::regclass),
@@ -445,6 +455,10 @@ language plpgsql
 create function closed_by(_queue integer)
 returns TABLE(source text, until timestamp with time zone, reason text)
 language sql stable
+create function close_request(_id uuid)
+returns TABLE(replied boolean, reply text)
+language sql
+  set lock_timeout=1s
   set search_path=⟨schema⟩, pg_temp;
 
 create function complete(lease_id bigint, token uuid, "position" bigint)
@@ -669,6 +683,9 @@ create function pause_queue(_queue integer, _source text, _for_ms double precisi
 returns timestamp with time zone
 language plpgsql
   set lock_timeout=10s
+create function open_request(_id uuid, _requester text, _timeout_ms double precision)
+returns void
+language sql
   set search_path=⟨schema⟩, pg_temp;
 
 create function position_of(_reader text)
@@ -799,6 +816,16 @@ language plpgsql
   set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;
 
+create function replies_channel(_requester text)
+returns text
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function reply(request uuid, queue text, payload json)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function restore_ready(_queue integer, _priorities smallint[], _positions bigint[])
 returns TABLE("position" bigint, restored boolean)
 language sql
@@ -859,6 +886,11 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function take_replies(_ids uuid[])
+returns TABLE(id uuid, reply text)
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function tick_of(_number bigint)
 returns ticks
 language plpgsql
@@ -894,6 +926,11 @@ language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function trim_logs()
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_requests()
 returns boolean
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
