@@ -452,13 +452,15 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function closed_by(_queue integer)
-returns TABLE(source text, until timestamp with time zone, reason text)
-language sql stable
 create function close_request(_id uuid)
 returns TABLE(replied boolean, reply text)
 language sql
   set lock_timeout=1s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function closed_by(_queue integer)
+returns TABLE(source text, until timestamp with time zone, reason text)
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function complete(lease_id bigint, token uuid, "position" bigint)
@@ -674,6 +676,11 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function open_request(_id uuid, _requester text, _timeout_ms double precision)
+returns void
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function pause(queue text, reason text DEFAULT NULL::text, duration interval DEFAULT NULL::interval)
 returns void
 language plpgsql
@@ -683,9 +690,6 @@ create function pause_queue(_queue integer, _source text, _for_ms double precisi
 returns timestamp with time zone
 language plpgsql
   set lock_timeout=10s
-create function open_request(_id uuid, _requester text, _timeout_ms double precision)
-returns void
-language sql
   set search_path=⟨schema⟩, pg_temp;
 
 create function position_of(_reader text)

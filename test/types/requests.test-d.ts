@@ -12,9 +12,9 @@ declare const consumer: Consumer<{ query: () => void }>
 test('a request takes the input of its contract and answers with the output of the reply', () => {
   expectTypeOf(posthaste.request(Get, { sku: 'a' })).resolves.toEqualTypeOf<{ at: Date }>()
   // @ts-expect-error sku is a text
-  posthaste.request(Get, { sku: 1 })
+  void posthaste.request(Get, { sku: 1 })
   // @ts-expect-error a contract without a reply is no request
-  posthaste.request(Told, { sku: 'a' })
+  void posthaste.request(Told, { sku: 'a' })
 })
 
 test('a handler of requests returns the input of the reply, or an outcome', () => {
