@@ -12,8 +12,9 @@ import { run } from './postgres/queryable.ts'
 import type { AnyContract, AnyRequestContract, Contract, RequestContract } from './rules/contract.ts'
 import type { Delivery } from './rules/delivery.ts'
 import { summarise } from './rules/error-summary.ts'
-import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
+import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 import type { Outcome } from './rules/outcome.ts'
+import { type Horizon, type ProviderOptions, providerOf, requireWindow } from './rules/provider.ts'
 
 export type {
   AtLeastOnceContext,
@@ -40,6 +41,11 @@ export interface ConsumerOptions<G extends Guarantee = Guarantee> {
   readonly timeoutMs?: number
   /** At least once: how long a process that dies keeps others from its deliveries, in milliseconds; renewed at a third of it. @default 30_000 */
   readonly leaseMs?: number
+  /**
+   * The providers that its handlers call through the effect ledger: start refuses one that forgets keys sooner than the queue
+   * stops repeating a delivery. One that is not named is checked when it is first called. @default none
+   */
+  readonly providers?: readonly ProviderOptions[]
 }
 
 export const DEFAULT_CONSUMER = Object.freeze({
@@ -48,6 +54,7 @@ export const DEFAULT_CONSUMER = Object.freeze({
   batchSize: 'auto',
   timeoutMs: 30_000,
   leaseMs: 30_000,
+  providers: Object.freeze([]) as readonly ProviderOptions[],
 })
 
 const OPTIONS = z.strictObject({
@@ -56,6 +63,7 @@ const OPTIONS = z.strictObject({
   batchSize: z.union([wholeNumber(1, LARGEST_BATCH), z.literal('auto')]).default(DEFAULT_CONSUMER.batchSize),
   timeoutMs: milliseconds(1).default(DEFAULT_CONSUMER.timeoutMs),
   leaseMs: milliseconds(1_000).default(DEFAULT_CONSUMER.leaseMs),
+  providers: z.array(passedThrough<ProviderOptions>()).readonly().default(DEFAULT_CONSUMER.providers),
 })
 
 export interface StopOptions {
@@ -153,6 +161,18 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
     return this
   }
 
+  /** How long one delivery may be repeated. */
+  get horizon(): Horizon {
+    const { name, retry } = this.#place.queue
+    const { timeoutMs, leaseMs, guarantee } = this.#options
+    return { queue: name, retry, timeoutMs, leaseMs: guarantee === 'at-least-once' ? leaseMs : 0 }
+  }
+
+  /** Throws for a provider that forgets a key sooner than a delivery is repeated for the last time. */
+  check(): void {
+    for (const provider of this.#options.providers) requireWindow(providerOf(provider), this.horizon)
+  }
+
   /** Resolves when it listens. Twice is once. */
   async start(): Promise<void> {
     await this.#lifecycle.start()
@@ -179,6 +199,7 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
   }
 
   async #ready(): Promise<number> {
+    this.check()
     for (const contract of this.#handlers.contracts) this.#place.admit?.(contract)
     this.#handlers.seal()
     return await this.#place.number()

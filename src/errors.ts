@@ -482,6 +482,102 @@ export class HandlerTimeout extends PosthasteError {
   }
 }
 
+// Effects
+
+/**
+ * An operation was begun with another request, provider or kind, and an operation is one thing. Most often two different
+ * charges were given one name, or the request holds something that changes (a time, an attempt). Give each its own name.
+ * Not retried: no attempt changes it.
+ */
+export class EffectConflict extends PosthasteError {
+  readonly code = 'EFFECT_CONFLICT'
+  readonly operation: string
+
+  constructor(operation: string) {
+    super(`Cannot run operation "${operation}": it was begun with another request, provider or kind`)
+    this.operation = operation
+  }
+}
+
+/** Another claim of the operation has taken over: nothing is recorded. Let the transaction roll back, and run it again. */
+export class EffectLost extends PosthasteError {
+  readonly code = 'EFFECT_LOST'
+  readonly operation: string
+
+  constructor(operation: string) {
+    super(`Cannot record operation "${operation}": another process has taken over its claim`)
+    this.operation = operation
+  }
+}
+
+/**
+ * A handler completed its delivery while an operation it ran is unknown, or known and not recorded. The delivery would be done
+ * and the operation forgotten, so the attempt fails. Return `delivery.retry()` for an unknown one, or set it aside; record a
+ * known one in the transaction of `complete`.
+ */
+export class EffectUnsettled extends PosthasteError {
+  readonly code = 'EFFECT_UNSETTLED'
+  readonly operation: string
+
+  constructor(operation: string, reason: string) {
+    super(`Cannot complete delivery with operation "${operation}": ${reason}`)
+    this.operation = operation
+  }
+}
+
+/**
+ * What the provider answered cannot be stored as JSON: too large, not JSON, or sealed without a way to open it. The operation
+ * stays unknown, and is repeated with the same key. Return from `call` what you want to keep, and no more.
+ */
+export class EffectResponseRefused extends PosthasteError {
+  readonly code = 'EFFECT_RESPONSE_REFUSED'
+  readonly operation: string
+
+  constructor(operation: string, reason: string, options?: ErrorOptions) {
+    super(`Cannot store response of "${operation}": ${reason}`, options)
+    this.operation = operation
+  }
+}
+
+/**
+ * A provider forgets keys sooner than a queue stops repeating a delivery, so that a late repetition could do it twice.
+ * Shorten the queue's `retry.maxAttempts` or `retry.maxMs`, or the consumer's `timeoutMs` and `leaseMs`.
+ */
+export class ProviderWindowTooShort extends PosthasteError {
+  readonly code = 'PROVIDER_WINDOW_TOO_SHORT'
+  readonly provider: string
+  readonly keyWindowMs: number
+  readonly queue: string
+  readonly neededMs: number
+
+  constructor(
+    provider: string,
+    keyWindowMs: number,
+    { queue, neededMs }: { readonly queue: string; readonly neededMs: number },
+  ) {
+    super(
+      `Cannot use provider "${provider}" in queue "${queue}": it remembers keys for ${keyWindowMs} ms (keyWindowMs), and repeating a delivery may take ${neededMs} ms (retry.maxAttempts, retry.maxMs, and the consumer's timeoutMs and leaseMs)`,
+    )
+    this.provider = provider
+    this.keyWindowMs = keyWindowMs
+    this.queue = queue
+    this.neededMs = neededMs
+  }
+}
+
+/** What a person or a webhook says of an operation cannot be taken: the sentence says why. Nothing was changed. */
+export class EffectNotResolved extends PosthasteError {
+  readonly code = 'EFFECT_NOT_RESOLVED'
+  readonly operation: string
+  readonly because: string
+
+  constructor(operation: string, because: string, reason: string) {
+    super(`Cannot resolve operation "${operation}": ${reason}`)
+    this.operation = operation
+    this.because = because
+  }
+}
+
 // Lifecycle
 
 /** It runs already, and this can only be done before. `.on` and `.otherwise` come before `start()`. */

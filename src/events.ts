@@ -57,6 +57,22 @@ export interface Events {
   'connection-lost': { readonly purpose: string; readonly error: ErrorSummary }
   'connection-restored': { readonly purpose: string; readonly lostForMs: number }
 
+  /** A provider was called or asked, and this is what came of it; `durationMs` is undefined for an answer that came too late. */
+  'effect-answered': {
+    readonly operation: string
+    readonly asked: boolean
+    readonly outcome: string
+    readonly reason: string | undefined
+    readonly durationMs: number | undefined
+  }
+  /** The outcome and what the business wrote are in one transaction; whether it commits is not known here. */
+  'effect-recorded': { readonly operation: string }
+  /** Nobody can say whether it happened, and nothing may be repeated: a person has to. */
+  'effect-needs-review': { readonly operation: string; readonly reason: string }
+  /** An operation was done twice, or done after it was recorded as failed. */
+  'effect-contradicted': { readonly operation: string }
+  'effect-resolved': { readonly operation: string; readonly as: string; readonly by: string }
+
   upkeep: { readonly step: string; readonly durationMs: number; readonly done: boolean }
 
   'consumer-started': { readonly queue: string; readonly guarantee: string; readonly concurrency: number }
@@ -198,6 +214,10 @@ const LEVELS: { readonly [Name in EventName]?: keyof Logger } = {
   'connection-restored': 'info',
   'consumer-started': 'info',
   'consumer-stopped': 'info',
+  'effect-recorded': 'info',
+  'effect-needs-review': 'warn',
+  'effect-contradicted': 'error',
+  'effect-resolved': 'info',
   warning: 'warn',
   error: 'error',
 }

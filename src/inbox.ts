@@ -1,5 +1,6 @@
 import { InvalidOption } from './errors.ts'
-import { forget, remember, rememberProven } from './postgres/inbox.ts'
+import { inSavepoint } from './in-savepoint.ts'
+import { forget, inheritProcessed, remember, rememberProven } from './postgres/inbox.ts'
 import { type Query, run } from './postgres/queryable.ts'
 import type { Tables } from './postgres/tables.ts'
 import { type AnyTransaction, outsideOfTransaction, recognise } from './transaction-handle.ts'
@@ -45,6 +46,21 @@ export class Inbox {
       await run(queryable, forget(this.#tables, facts)).catch(() => {})
       throw error
     }
+  }
+
+  /**
+   * Takes over, in your transaction, the processed ids of another consumer: after a rename, a split or a merge nothing that it
+   * has done is done again. The other must not be running any more. Twice is once; resolves to how many ids were new.
+   *
+   * ```ts
+   * await db.transaction().execute((tx) => posthaste.inbox('billing-eu').inherit(tx, 'billing'))
+   * ```
+   */
+  async inherit(tx: AnyTransaction, from: string): Promise<number> {
+    return await inSavepoint(tx, async (queryable) => {
+      const [inherited] = await run(queryable, inheritProcessed(this.#tables, { heir: this.#consumer, from }))
+      return inherited!
+    })
   }
 
   #noting(facts: { messageId: string; consumer: string }, proof: string | undefined): Query<{ fresh: boolean }> {

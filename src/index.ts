@@ -19,6 +19,38 @@ export type {
   Redriven,
   WholeDeadLetter,
 } from './dead-letters.ts'
+// Effects: calls to the outside, once.
+export {
+  type DeclinedEffect,
+  defineProvider,
+  type Effect,
+  type EffectAccount,
+  type EffectBodies,
+  type EffectCall,
+  type EffectFilter,
+  type EffectInReview,
+  type EffectKind,
+  type EffectOutcome,
+  type EffectState,
+  type Effects,
+  type Failed,
+  type LedgerAttempt,
+  type LedgerEntry,
+  type LedgerHistory,
+  type OutcomeElsewhere,
+  type Provider,
+  type ProviderOptions,
+  type Recorded,
+  type RecordedElsewhere,
+  type RecordOutcome,
+  type Repeatable,
+  type Resolution,
+  type RunOptions,
+  type SucceededEffect,
+  type Unanswered,
+  type UndoneEffect,
+  type UnknownEffect,
+} from './effects.ts'
 // Errors: every one has a code.
 export * from './errors.ts'
 // Events: the one way the machinery speaks.

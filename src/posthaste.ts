@@ -8,6 +8,7 @@ import { Consumer, type ConsumerOptions } from './consumer.ts'
 import type { Context } from './context.ts'
 import type { Database } from './database.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { type EffectBodies, Effects, effectBodies } from './effects.ts'
 import { AlreadyStarted, NotSupported, RetentionTooShort, UnknownQueue } from './errors.ts'
 import {
   EventBus,
@@ -32,6 +33,7 @@ import { type RequestOptions, Requests } from './requests.ts'
 import type { AnyRequestContract, RequestContract } from './rules/contract.ts'
 import type { PublishOptions } from './rules/message.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
+import { horizonMs } from './rules/provider.ts'
 import { longestRetryMs } from './rules/retry.ts'
 import { defineTopology, type QueueSettings, type Topology } from './rules/topology.ts'
 import { type ScheduleOptions, Schedules } from './schedules.ts'
@@ -54,6 +56,8 @@ export interface PosthasteOptions<Tx, QueueName extends string> {
   readonly logger?: Logger
   /** How the relay of this process works. @default see RelayOptions */
   readonly relay?: Omit<RelayOptions, 'retention'>
+  /** How responses of calls to the outside are stored: redacted, sealed, how large. @default as they are, 64 KB at most */
+  readonly effects?: EffectBodies
   /** How long things are kept. Start refuses an inbox that forgets sooner than a message may be delivered again. */
   readonly retention?: Retention
 }
@@ -85,6 +89,7 @@ const OPTIONS = z.strictObject({
       upkeepRoundMs: milliseconds(100).optional(),
     })
     .default({}),
+  effects: passedThrough<EffectBodies | undefined>().optional(),
   retention: z
     .strictObject({
       outboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.outboxMs),
@@ -118,6 +123,15 @@ const STOP = z.strictObject({ timeoutMs: milliseconds().default(30_000) })
  * ```
  */
 export class Posthaste<Tx, QueueName extends string = string> implements AsyncDisposable {
+  /**
+   * The effect ledger: calls to the outside that happen once. An operation is claimed before the provider is called, its
+   * outcome is recorded in one transaction with your rows, and what nobody knows is never repeated blindly.
+   *
+   * ```ts
+   * const charge = await posthaste.effects.run(`capture:${paymentId}`, { request, provider: acme, call, reconcile })
+   * ```
+   */
+  readonly effects: Effects
   readonly #context: Context<Tx>
   readonly #options: z.output<typeof OPTIONS>
   readonly #topology: Topology
@@ -126,7 +140,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   readonly #relay: Relay
   readonly #claimLoop: ClaimLoop
   readonly #requests: Requests
-  readonly #consumers: Pick<Consumer<Tx, Guarantee>, 'queue' | 'start' | 'stop' | 'drain'>[] = []
+  readonly #consumers: Pick<Consumer<Tx, Guarantee>, 'queue' | 'start' | 'stop' | 'drain' | 'check' | 'horizon'>[] = []
   readonly #lifecycle: Lifecycle<StopOptions>
   #starting: z.output<typeof START> = START.parse({})
   #relaying = false
@@ -143,6 +157,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
 
     this.#topology = options.topology ?? defineTopology({ queues: {} })
     this.#context = { database, tables, events, listener, instance, ...(listenUrl === undefined ? {} : { listenUrl }) }
+    this.effects = new Effects(this.#context as Context, effectBodies(options.effects ?? {}))
     this.#store = new TopologyStore(this.#context, this.#topology, service)
     this.#outbox = new Outbox({ tables, limits: this.#topology.limits, events })
     this.#relay = new Relay(this.#context, { ...relay, retention } as RelayOptions)
@@ -345,6 +360,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   async #start(): Promise<void> {
     const { relay, consumers } = this.#starting
     this.#refuseForgetfulInbox()
+    for (const consumer of this.#consumers) consumer.check()
     await this.#store.declare()
     this.#context.listener.start()
     if (relay) await this.#relay.start()
@@ -402,6 +418,15 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
           inboxMs,
           neededMs,
           `retrying in queue "${name}" (its retry.maxAttempts and retry.maxMs)`,
+        )
+    }
+    for (const { horizon } of this.#consumers) {
+      const neededMs = horizonMs(horizon)
+      if (inboxMs < neededMs)
+        throw new RetentionTooShort(
+          inboxMs,
+          neededMs,
+          `the consumer of "${horizon.queue}" (retry.maxAttempts and retry.maxMs, its timeoutMs and leaseMs)`,
         )
     }
   }

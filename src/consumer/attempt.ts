@@ -1,4 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { EffectUnsettled } from '../errors.ts'
+import { isOutcome } from '../rules/outcome.ts'
+import type { Horizon } from '../rules/provider.ts'
 
 const running = new AsyncLocalStorage<Attempt>()
 
@@ -18,6 +21,9 @@ export class AttemptCut extends Error {
  * The signal fires first; a handler that has not ended within the grace is left behind, and `run` rejects with `AttemptCut`.
  */
 export class Attempt {
+  /** How long the queue may repeat the delivery, where that matters to operations on the outside. */
+  horizon: Horizon | undefined
+  #owed: Map<string, string> | undefined
   readonly #timedOut: () => Error
   #timeMs: number
   #controller: AbortController | undefined
@@ -47,8 +53,25 @@ export class Attempt {
   }
 
   async run<Result>(handler: () => Result | Promise<Result>): Promise<Result> {
-    const result = running.run(this, handler)
-    return isThenable(result) ? await this.#inTime(result) : result
+    const returned = running.run(this, handler)
+    const result = isThenable(returned) ? await this.#inTime(returned) : returned
+    if (this.#owed && !isOutcome(result)) this.refuseOwed()
+    return result
+  }
+
+  /** An operation on the outside was run, and the delivery may not be completed before it is settled. */
+  owe(operation: string, reason: string): void {
+    this.#owed ??= new Map()
+    this.#owed.set(operation, reason)
+  }
+
+  settled(operation: string): void {
+    this.#owed?.delete(operation)
+  }
+
+  /** Throws when the delivery may not be completed yet. */
+  refuseOwed(): void {
+    for (const [operation, reason] of this.#owed ?? []) throw new EffectUnsettled(operation, reason)
   }
 
   /** The handler has so many milliseconds from now, whatever it had. */

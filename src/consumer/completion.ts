@@ -6,6 +6,7 @@ import { settleLeased } from '../postgres/leases.ts'
 import { type Queryable, run } from '../postgres/queryable.ts'
 import type { DeliveryFacts } from '../rules/delivery.ts'
 import type { PublishOptions } from '../rules/message.ts'
+import { Attempt } from './attempt.ts'
 import { causedBy, type PublishInAttempt } from './context.ts'
 import type { Lease } from './leases.ts'
 import type { InAttempt } from './replying.ts'
@@ -100,6 +101,7 @@ export class Completion<Tx> {
     const [inbox] = await run(queryable, noted)
     const result = inbox?.fresh && work ? await work(tx, queryable) : undefined
     this.#refuseWhenOver()
+    Attempt.current?.refuseOwed()
     const settled = await run(queryable, this.#settlement())
     if (settled.length === 0) throw this.#lost()
     return result

@@ -32,3 +32,12 @@ export function rememberProven(
 export function forget(t: Tables, { messageId, consumer }: { messageId: string; consumer: string }): Query<unknown> {
   return { text: `select ${t.of('forget_processed')}($1::text, array[$2::text::uuid])`, values: [consumer, messageId] }
 }
+
+/** Gives one consumer the processed ids of another; the answer is how many are new to it. */
+export function inheritProcessed(t: Tables, { heir, from }: { heir: string; from: string }): Query<number> {
+  return {
+    text: `select ${t.of('inherit_processed')}($1::text, $2::text) as inherited`,
+    values: [heir, from],
+    decode: ({ inherited }) => Number(inherited),
+  }
+}

@@ -44,7 +44,7 @@ const LOST = new Set([
 ])
 const LOST_WORDS =
   /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect)/
-const FINAL = new Set(['NON_RETRYABLE', 'CONTRACT_VIOLATION', 'UNKNOWN_VERSION'])
+const FINAL = new Set(['NON_RETRYABLE', 'CONTRACT_VIOLATION', 'UNKNOWN_VERSION', 'EFFECT_CONFLICT'])
 
 /** Summarises whatever was thrown, and never throws itself: not for undefined, a Proxy, or a getter that throws. */
 export function summarise(error: unknown): ErrorSummary {
@@ -72,7 +72,7 @@ function beginningOf(text: string): string {
   return text.slice(0, READ_CHARACTERS).replace(CUT_DIGITS, '')
 }
 
-/** False for errors that no further attempt can change: `NonRetryable`, and payloads that do not fit their contract. */
+/** False for errors that no further attempt can change: `NonRetryable`, payloads that do not fit their contract, operations that do not fit their name. */
 export function isRetryable(error: unknown): boolean {
   return !FINAL.has(String(codeOf(error)))
 }

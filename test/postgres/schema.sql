@@ -86,6 +86,68 @@ create table dedupe (
 );
 CREATE INDEX dedupe_until ON dedupe USING btree (until);
 
+create table effect_attempts (
+  id bigint not null generated always as identity,
+  operation text not null,
+  event text not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  token bigint not null,
+  worker text not null,
+  call uuid,
+  provider_key uuid not null,
+  fingerprint text not null,
+  late boolean not null default false,
+  outcome text,
+  reason text,
+  status integer,
+  response text,
+  sealed boolean not null default false,
+  PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX effect_attempts_call ON effect_attempts USING btree (call, event);
+CREATE INDEX effect_attempts_operation ON effect_attempts USING btree (operation, id);
+
+create table effects (
+  operation text not null,
+  state text not null default 'started'::text,
+  kind text not null,
+  provider text,
+  fingerprint text not null,
+  token bigint not null default 1,
+  claim uuid not null,
+  holder text not null,
+  lease_until timestamp with time zone,
+  key_number smallint not null default 1,
+  provider_key uuid not null,
+  key_since timestamp with time zone,
+  key_window_ms double precision,
+  key_calls integer not null default 0,
+  key_errors integer not null default 0,
+  calls integer not null default 0,
+  outcome text,
+  reason text,
+  response text,
+  sealed boolean not null default false,
+  contradicted boolean not null default false,
+  started_at timestamp with time zone not null default clock_timestamp(),
+  changed_at timestamp with time zone not null default clock_timestamp(),
+  known_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  PRIMARY KEY (operation),
+  CHECK (((state <> ALL (ARRAY['succeeded'::text, 'failed'::text])) OR ((outcome = state) AND (ended_at IS NOT NULL)))),
+  CHECK ((kind = ANY (ARRAY['keyed'::text, 'idempotent'::text, 'at-most-once'::text]))),
+  CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text]))),
+  CHECK ((state = ANY (ARRAY['started'::text, 'succeeded'::text, 'failed'::text, 'unknown'::text, 'needs_review'::text])))
+)
+with (
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=5000,
+  fillfactor=70
+);
+CREATE INDEX effects_ended ON effects USING btree (ended_at) WHERE (response IS NOT NULL);
+CREATE INDEX effects_open ON effects USING btree (changed_at) WHERE ((state = ANY (ARRAY['started'::text, 'unknown'::text, 'needs_review'::text])) OR contradicted);
+
 create table exchanges (
   name text not null,
   kind text not null,
@@ -358,6 +420,8 @@ create table outbox_p200001 partition of outbox FOR VALUES FROM ('200001') TO ('
 
 create table outbox_p400001 partition of outbox FOR VALUES FROM ('400001') TO (MAXVALUE);
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON effect_attempts FOR EACH ROW EXECUTE FUNCTION keep_effect_attempts();
+
 CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT WHEN ((NOT pg_try_advisory_xact_lock_shared(1886349416, hashtext('⟨schema⟩:sleep'::text)))) EXECUTE FUNCTION wake_relay();
 
 create function add_to_fold(_counts jsonb, _since jsonb)
@@ -378,6 +442,12 @@ language plpgsql
 create function backlog(queue text)
 returns bigint
 language plpgsql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function begin_effect_call(_operation text, _token bigint, _call uuid, _worker text, _lease_ms double precision, _margin_ms double precision, _not_after timestamp with time zone)
+returns text
+language plpgsql
+  set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
 
 create function between_ticks(_a pg_snapshot, _b pg_snapshot, _floor bigint, _limit integer)
@@ -452,6 +522,12 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function claim_effect(_operation text, _kind text, _provider text, _fingerprint text, _provider_key uuid, _window_ms double precision, _claim uuid, _worker text, _lease_ms double precision)
+returns TABLE(verdict text, effect effects, lease_left_ms double precision, window_left_ms double precision)
+language plpgsql
+  set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function close_request(_id uuid)
 returns TABLE(replied boolean, reply text)
 language sql
@@ -515,14 +591,36 @@ returns TABLE(name text, cron text, time_zone text, missed text, next_at timesta
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function effect_account(OUT started bigint, OUT succeeded bigint, OUT failed bigint, OUT unknown bigint, OUT needs_review bigint, OUT overdue bigint, OUT unrecorded bigint, OUT contradicted bigint)
+returns record
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function effect_window_ms(_e effects)
+returns double precision
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function empty_partition(_retention_ms double precision)
 returns text
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function end_effect_call(_operation text, _token bigint, _call uuid, _event text, _worker text, _provider_key uuid, _outcome text, _reason text, _status integer, _response text, _sealed boolean, _lease_ms double precision, _release boolean)
+returns TABLE(late boolean, fresh boolean, known text, contradicted boolean)
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function ended_between(_a pg_snapshot, _b pg_snapshot)
 returns xid8[]
 language sql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function erase_effects(_before timestamp with time zone)
+returns integer
+language plpgsql
+  set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
 
 create function extend(lease_id bigint, token uuid, lease interval DEFAULT '00:01:00'::interval)
@@ -570,6 +668,12 @@ returns text
 language plpgsql immutable
   set search_path=⟨schema⟩, pg_temp;
 
+create function inherit_processed(_heir text, _from text)
+returns bigint
+language plpgsql
+  set enable_seqscan=on
+  set search_path=⟨schema⟩, pg_temp;
+
 create function is_v7(_id uuid)
 returns boolean
 language sql immutable;
@@ -582,6 +686,10 @@ create function json_problem(_name text, _text text, _max_bytes integer)
 returns text
 language plpgsql immutable
   set search_path=⟨schema⟩, pg_temp;
+
+create function keep_effect_attempts()
+returns trigger
+language plpgsql;
 
 create function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
 returns TABLE(lease bigint, token uuid, expires_at timestamp with time zone, delivery claimed)
@@ -660,6 +768,11 @@ create function next_lapse(_sweep boolean)
 returns double precision
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function note_effect(_e effects, _event text, _worker text, _token bigint DEFAULT NULL::bigint, _call uuid DEFAULT NULL::uuid, _provider_key uuid DEFAULT NULL::uuid, _late boolean DEFAULT false, _outcome text DEFAULT NULL::text, _reason text DEFAULT NULL::text, _status integer DEFAULT NULL::integer, _response text DEFAULT NULL::text, _sealed boolean DEFAULT false)
+returns boolean
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function note_or_put_off(_consumer text, _wanted ready[], OUT taken ready[], OUT known uuid[])
@@ -767,6 +880,18 @@ returns TABLE(lease_id bigint, token uuid, "position" bigint, message_id uuid, t
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function record_effect(_operation text, _token bigint, _worker text)
+returns text
+language plpgsql
+  set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function record_effect_from_elsewhere(_operation text, _as text, _response text, _sealed boolean, _by text, _reason text)
+returns text
+language plpgsql
+  set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function recover_leases(_limit integer, OUT returned integer, OUT dead integer)
 returns record
 language plpgsql
@@ -820,6 +945,18 @@ language plpgsql
   set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;
 
+create function renew_effect(_operation text, _token bigint, _lease_ms double precision)
+returns boolean
+language plpgsql
+  set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function renew_effect_key(_operation text, _token bigint, _worker text, _key_number smallint, _provider_key uuid)
+returns boolean
+language plpgsql
+  set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function replies_channel(_requester text)
 returns text
 language sql stable
@@ -828,6 +965,12 @@ language sql stable
 create function reply(request uuid, queue text, payload json)
 returns boolean
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function resolve_effect(_operation text, _as text, _response text, _sealed boolean, _by text, _reason text, _key_number smallint, _provider_key uuid)
+returns text
+language plpgsql
+  set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
 
 create function restore_ready(_queue integer, _priorities smallint[], _positions bigint[])
@@ -852,6 +995,12 @@ language plpgsql
 create function retry(lease_id bigint, token uuid, "position" bigint, delay interval DEFAULT '00:00:10'::interval, error text DEFAULT NULL::text)
 returns void
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function review_effect(_operation text, _token bigint, _worker text, _reason text)
+returns boolean
+language plpgsql
+  set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
 
 create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer, OUT messages integer, OUT deliveries integer, OUT last_id bigint, OUT queues integer[])

@@ -49,6 +49,7 @@ const WITHOUT_PATH = [
   'headers_match',
   'is_v7',
   'json_depth',
+  'keep_effect_attempts',
   'lock_class',
   'must_be_settled',
   'name_problem',
