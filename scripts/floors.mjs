@@ -10,7 +10,7 @@ const ROOMS = [
   [0, /^src\/(rules\/|errors\.ts$)/],
   [1, /^src\/(postgres|machinery)\//],
   [1, /^src\/(database|transport|events|transaction-handle)\.ts$/],
-  [1, /^src\/(database|transport)\//],
+  [1, /^src\/(database|transport|transaction-handles)\//],
   ['side', /^src\/(databases|transports|telemetry|embedded)\//],
   [3, /^src\/(index|posthaste|testing)\.ts$/],
   [3, /^src\/(cli|dashboard|demo)\//],

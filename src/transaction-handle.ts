@@ -1,34 +1,59 @@
 import { randomUUID } from 'node:crypto'
-import { kyselyStatement } from './database/kysely-statement.ts'
-import { answeredBy, isDirect, mistrust, nameOf } from './database/prepared.ts'
-import { TransactionAborted, TransactionRequired } from './errors.ts'
+import { TransactionRequired } from './errors.ts'
 import type { Queryable, Row } from './postgres/queryable.ts'
-import { hasCode } from './rules/error-summary.ts'
+import { type DrizzleTransactionHandle, drizzle } from './transaction-handles/drizzle.ts'
+import { type KnexTransactionHandle, knex } from './transaction-handles/knex.ts'
+import { type KyselyTransactionHandle, kysely } from './transaction-handles/kysely.ts'
+import { has, kindOf, type Library, through } from './transaction-handles/library.ts'
+import { type MikroOrmTransactionHandle, mikroOrm } from './transaction-handles/mikro-orm.ts'
+import { type PgTransactionHandle, pgClient, pgPool } from './transaction-handles/pg.ts'
+import { type PgPromiseTransactionHandle, pgPromise } from './transaction-handles/pg-promise.ts'
+import { type PostgresJsTransactionHandle, postgresJs } from './transaction-handles/postgres-js.ts'
+import { type PrismaTransactionHandle, prisma } from './transaction-handles/prisma.ts'
+import { type SequelizeTransactionHandle, sequelize } from './transaction-handles/sequelize.ts'
+import { type SlonikTransactionHandle, slonik } from './transaction-handles/slonik.ts'
+import { type TypeOrmTransactionHandle, typeorm } from './transaction-handles/typeorm.ts'
 
-/** A `pg` client after BEGIN. A `pg.Pool` is none: each of its statements may run on another connection. */
-export interface PgTransactionHandle {
-  query(text: string, values: unknown[]): Promise<{ rows: Row[] }>
-  getTransactionStatus(): string | null
-}
-
-/** Kysely's `tx`, controlled or not; `db` is none. */
-export interface KyselyTransactionHandle {
-  readonly isTransaction: true
-  // biome-ignore lint/suspicious/noExplicitAny: a compiled query of whatever Kysely it is
-  executeQuery(query: any): Promise<{ rows: unknown[] }>
+export type {
+  DrizzleTransactionHandle,
+  KnexTransactionHandle,
+  KyselyTransactionHandle,
+  MikroOrmTransactionHandle,
+  PgPromiseTransactionHandle,
+  PgTransactionHandle,
+  PostgresJsTransactionHandle,
+  PrismaTransactionHandle,
+  SequelizeTransactionHandle,
+  SlonikTransactionHandle,
+  TypeOrmTransactionHandle,
 }
 
 /** Anything else that runs a text with values in the transaction it stands for, and gives the rows. */
 export interface BareTransactionHandle {
   query(text: string, values: unknown[]): Promise<{ rows: Row[] } | Row[]>
-  // A pool, a client that can say more, and our own Database.
+  // Pools, clients that can say more, and our own Database.
   readonly totalCount?: never
   readonly getTransactionStatus?: never
   readonly abandon?: never
+  readonly createQueryRunner?: never
+  readonly authenticate?: never
+  readonly $pool?: never
 }
 
 /** What `publish` takes as your transaction. */
-export type AnyTransaction = PgTransactionHandle | KyselyTransactionHandle | BareTransactionHandle
+export type AnyTransaction =
+  | PgTransactionHandle
+  | KyselyTransactionHandle
+  | DrizzleTransactionHandle
+  | PrismaTransactionHandle
+  | KnexTransactionHandle
+  | TypeOrmTransactionHandle
+  | MikroOrmTransactionHandle
+  | SequelizeTransactionHandle
+  | PostgresJsTransactionHandle
+  | SlonikTransactionHandle
+  | PgPromiseTransactionHandle
+  | BareTransactionHandle
 
 /** Your transaction, ready for our statements. */
 export interface Recognised {
@@ -40,18 +65,36 @@ export interface Recognised {
   readonly proof?: string
 }
 
+// By what only they have: those that have more come first.
+const LIBRARIES: readonly Library[] = [
+  pgPool,
+  kysely,
+  pgPromise,
+  slonik,
+  pgClient,
+  drizzle,
+  prisma,
+  mikroOrm,
+  knex,
+  typeorm,
+  sequelize,
+  postgresJs,
+]
+
 /**
  * Recognises a transaction by what it can do, and refuses with a `TransactionRequired` or `TransactionAborted` what is none
  * or one that can no longer commit. A statement that finds the transaction aborted throws `TransactionAborted` as well.
  */
 export async function recognise(handle: unknown): Promise<Recognised> {
-  if (isPool(handle)) throw new TransactionRequired('pg.Pool', PG_ADVICE)
-  if (isKysely(handle)) return { queryable: kyselyQueryable(handle) }
-  if (isPgClient(handle)) return { queryable: await pgQueryable(handle) }
-  if (isBare(handle)) return probe(handle)
+  const library = isHandle(handle) ? LIBRARIES.find(({ knows }) => knows(handle)) : undefined
+  if (library) {
+    const queryable = await library.open(handle as never)
+    return library.silent?.(handle as never) ? await probe(queryable) : { queryable }
+  }
+  if (isBare(handle)) return probe(through(kindOf(handle), (text, values) => handle.query(text, [...values])))
   throw new TransactionRequired(
     kindOf(handle),
-    'pass a pg client after BEGIN, Kysely’s tx, or an object with query(text, values)',
+    'pass a pg client after BEGIN, Kysely’s tx, the transaction of another library (docs/drivers.md), or an object with query(text, values)',
   )
 }
 
@@ -63,143 +106,16 @@ export function outsideOfTransaction(handle: unknown): TransactionRequired {
   )
 }
 
-const PG_ADVICE = 'pass the client of pool.connect() after BEGIN, and publish before COMMIT'
-const KYSELY_ADVICE = 'pass the tx of db.transaction().execute(async (tx) => …)'
-
-interface PgClientHandle extends PgTransactionHandle {
-  readonly readyForQuery?: boolean
-  readonly _queryable?: boolean
-  on(event: 'drain' | 'end', listener: () => void): this
-  off(event: 'drain' | 'end', listener: () => void): this
-}
-
-function isPool(handle: unknown): boolean {
-  return has(handle, 'connect') && (handle as { totalCount?: unknown }).totalCount !== undefined
-}
-
-function isPgClient(handle: unknown): handle is PgClientHandle {
-  return has(handle, 'query') && has(handle, 'getTransactionStatus')
+function isHandle(handle: unknown): handle is object {
+  return handle !== null && (typeof handle === 'object' || typeof handle === 'function')
 }
 
 function isBare(handle: unknown): handle is BareTransactionHandle {
   return has(handle, 'query')
 }
 
-function isKysely(handle: unknown): handle is { readonly isTransaction?: boolean } & KyselyTransactionHandle {
-  return has(handle, 'executeQuery') && 'isTransaction' in (handle as object)
-}
-
-function has(handle: unknown, method: string): boolean {
-  if (handle === null || (typeof handle !== 'object' && typeof handle !== 'function')) return false
-  return typeof (handle as Record<string, unknown>)[method] === 'function'
-}
-
-function kyselyQueryable(handle: KyselyTransactionHandle): Queryable {
-  const { isTransaction, isCommitted, isRolledBack } = handle as {
-    isTransaction: boolean
-    isCommitted?: boolean
-    isRolledBack?: boolean
-  }
-  if (!isTransaction) throw new TransactionRequired('Kysely', KYSELY_ADVICE)
-  if (isCommitted || isRolledBack)
-    throw new TransactionRequired('ControlledTransaction', 'publish before commit() or rollback()')
-  const bare = withoutPlugins(handle)
-  return queryable('Transaction', (text, values) => bare.executeQuery(kyselyStatement(text, values)))
-}
-
-// A plugin of yours, CamelCasePlugin say, is not meant for the columns of our statements.
-function withoutPlugins(handle: KyselyTransactionHandle): KyselyTransactionHandle {
-  const { withoutPlugins } = handle as { withoutPlugins?: () => KyselyTransactionHandle }
-  return withoutPlugins?.call(handle) ?? handle
-}
-
-async function pgQueryable(client: PgClientHandle): Promise<Queryable> {
-  while (isBusy(client)) await drained(client)
-  requireTransaction(client)
-  const send: Send = async (text, values, name) => {
-    while (isBusy(client)) await drained(client)
-    requireTransaction(client)
-    if (name !== undefined && isDirect(client))
-      return prepared(client, { text, values: [...values], name: nameOf(text, name) })
-    const answer = await client.query(text, [...values])
-    answeredBy(client, Number(answer.rows[0]?.backend))
-    return answer
-  }
-  return { ...queryable('pg client', send), prepares: isDirect(client) }
-}
-
-async function prepared(client: PgClientHandle, statement: object): Promise<Answer> {
-  try {
-    return await client.query(statement as unknown as string, undefined as unknown as unknown[])
-  } catch (error) {
-    if (hasCode(error, '26000') || hasCode(error, '0A000')) mistrust(client)
-    throw error
-  }
-}
-
-// The status is that of the last answer, and a BEGIN or COMMIT still under way would change it: look when all is answered.
-function isBusy(client: PgClientHandle): boolean {
-  return client.readyForQuery === false && client._queryable !== false
-}
-
-const draining = new WeakMap<PgClientHandle, Promise<void>>()
-
-function drained(client: PgClientHandle): Promise<void> {
-  const known = draining.get(client)
-  if (known !== undefined) return known
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const settle = () => {
-    draining.delete(client)
-    client.off('drain', settle).off('end', settle)
-    resolve()
-  }
-  client.on('drain', settle).on('end', settle)
-  draining.set(client, promise)
-  return promise
-}
-
-function requireTransaction(client: PgClientHandle): void {
-  const status = client.getTransactionStatus()
-  if (status === 'E') throw new TransactionAborted('pg client')
-  if (status !== 'T') throw new TransactionRequired('pg client', PG_ADVICE)
-}
-
-async function probe(handle: BareTransactionHandle): Promise<Recognised> {
-  const kind = kindOf(handle)
+async function probe(queryable: Queryable): Promise<Recognised> {
   const proof = randomUUID()
-  const bare = queryable(kind, (text, values) => handle.query(text, [...values]))
-  await bare.query(`select set_config('posthaste.probe', $1, true)`, [proof])
-  return { queryable: bare, proof }
-}
-
-type Answer = { rows: unknown[]; rowCount?: number | null } | unknown[]
-
-type Send = (text: string, values: readonly unknown[], name: string | undefined) => Promise<Answer>
-
-function queryable(kind: string, send: Send): Queryable {
-  return {
-    async query(text, values, options) {
-      try {
-        const answer = await send(text, values, options?.name)
-        return (Array.isArray(answer) ? { rows: answer } : answer) as { rows: Row[] }
-      } catch (error) {
-        if (hasCode(error, '25P02')) throw new TransactionAborted(kind, { cause: error })
-        throw isOver(error)
-          ? new TransactionRequired(kind, 'it is over; publish before it ends', { cause: error })
-          : error
-      }
-    },
-  }
-}
-
-// Kysely's words for a transaction that its callback outlived.
-function isOver(error: unknown): boolean {
-  return error instanceof Error && /^Transaction is already (committed|rolled back)$/.test(error.message)
-}
-
-function kindOf(handle: unknown): string {
-  if (handle === null || (typeof handle !== 'object' && typeof handle !== 'function'))
-    return String(handle).slice(0, 40)
-  const name = (handle as { constructor?: { name?: unknown } }).constructor?.name
-  return typeof name === 'string' && name !== '' ? name : typeof handle
+  await queryable.query(`select set_config('posthaste.probe', $1::text, true)`, [proof])
+  return { queryable, proof }
 }

@@ -1,0 +1,84 @@
+import { answeredBy, isDirect, mistrust, nameOf } from '../database/prepared.ts'
+import { TransactionAborted, TransactionRequired } from '../errors.ts'
+import type { Queryable, Row } from '../postgres/queryable.ts'
+import { hasCode } from '../rules/error-summary.ts'
+import { type Answer, has, type Library, type Send, through } from './library.ts'
+
+/** A `pg` client after BEGIN. A `pg.Pool` is none: each of its statements may run on another connection. */
+export interface PgTransactionHandle {
+  query(text: string, values: unknown[]): Promise<{ rows: Row[] }>
+  getTransactionStatus(): string | null
+}
+
+const ADVICE = 'pass the client of pool.connect() after BEGIN, and publish before COMMIT'
+
+export const pgPool: Library = {
+  knows: (handle) => has(handle, 'connect') && (handle as { totalCount?: unknown }).totalCount !== undefined,
+  open() {
+    throw new TransactionRequired('pg.Pool', ADVICE)
+  },
+}
+
+export const pgClient: Library = {
+  knows: (handle) => has(handle, 'query') && has(handle, 'getTransactionStatus'),
+  open: (client: Client) => openPgClient(client),
+}
+
+interface Client extends PgTransactionHandle {
+  readonly readyForQuery?: boolean
+  readonly _queryable?: boolean
+  on(event: 'drain' | 'end', listener: () => void): this
+  off(event: 'drain' | 'end', listener: () => void): this
+}
+
+/** As `pgClient.open`, for libraries whose transaction stands on a `pg` client, under their own name and advice. */
+export async function openPgClient(client: Client, kind = 'pg client', advice = ADVICE): Promise<Queryable> {
+  while (isBusy(client)) await drained(client)
+  requireTransaction(client, kind, advice)
+  const send: Send = async (text, values, name) => {
+    while (isBusy(client)) await drained(client)
+    requireTransaction(client, kind, advice)
+    if (name !== undefined && isDirect(client))
+      return prepared(client, { text, values: [...values], name: nameOf(text, name) })
+    const answer = await client.query(text, [...values])
+    answeredBy(client, Number(answer.rows[0]?.backend))
+    return answer
+  }
+  return { ...through(kind, send), prepares: isDirect(client) }
+}
+
+async function prepared(client: Client, statement: object): Promise<Answer> {
+  try {
+    return await client.query(statement as unknown as string, undefined as unknown as unknown[])
+  } catch (error) {
+    if (hasCode(error, '26000') || hasCode(error, '0A000')) mistrust(client)
+    throw error
+  }
+}
+
+// The status is that of the last answer, and a BEGIN or COMMIT still under way would change it: look when all is answered.
+function isBusy(client: Client): boolean {
+  return client.readyForQuery === false && client._queryable !== false
+}
+
+const draining = new WeakMap<Client, Promise<void>>()
+
+function drained(client: Client): Promise<void> {
+  const known = draining.get(client)
+  if (known !== undefined) return known
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const settle = () => {
+    draining.delete(client)
+    client.off('drain', settle).off('end', settle)
+    resolve()
+  }
+  client.on('drain', settle).on('end', settle)
+  draining.set(client, promise)
+  return promise
+}
+
+function requireTransaction(client: Client, kind: string, advice: string): void {
+  const status = client.getTransactionStatus()
+  if (status === 'E') throw new TransactionAborted(kind)
+  if (status !== 'T') throw new TransactionRequired(kind, advice)
+}
