@@ -15,12 +15,13 @@ const CHECKS = {
   tests: ['vitest', 'run'],
   long: ['vitest', 'run', '--mode', 'long'],
   exports: ['node', 'scripts/exports.mjs'],
+  transactions: ['node', 'scripts/transactions.mjs'],
 }
 const USUAL = ['format', 'floors', 'types', 'exports', 'tests']
 
 const args = process.argv.slice(2)
 const names = chosen()
-const counted = names.includes('tests') || names.includes('long')
+const counted = names.some((name) => ['tests', 'long', 'transactions'].includes(name))
 if (counted) rmSync(COUNTS, { force: true })
 
 const failures = names.filter((name) => !passes(name))
@@ -29,7 +30,7 @@ if (counted) console.log(counts())
 process.exitCode = failures.length > 0 ? 1 : 0
 
 function chosen() {
-  if (args[0] === '--all') return args.splice(0, 1) && USUAL
+  if (args[0] === '--all') return args.splice(0, 1) && [...USUAL, 'transactions']
   if (args[0] === '--only') return args.splice(0, 2)[1].split(',')
   return USUAL
 }

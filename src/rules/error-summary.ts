@@ -25,7 +25,8 @@ const CAUSES = 8
 
 const CARD_NUMBER = /\p{Nd}(?:[\s\u00ad\u200b\u2010-\u2015-]?\p{Nd}){11,}/gu
 const CUT_DIGITS = /[\p{Nd}\s\u00ad\u200b\u2010-\u2015-]+$/u
-const TRANSIENT = new Set(['40001', '40P01', '55P03'])
+// P2034 is what Prisma makes of the first two.
+const TRANSIENT = new Set(['40001', '40P01', '55P03', 'P2034'])
 const LOST = new Set([
   'CONNECTION_LOST',
   'DATABASE_UNREACHABLE',
@@ -43,11 +44,12 @@ const LOST = new Set([
   'ENETUNREACH',
 ])
 const LOST_WORDS =
-  /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect)/
+  /(?:^| - )(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect)/
 const FINAL = new Set(['NON_RETRYABLE', 'CONTRACT_VIOLATION', 'UNKNOWN_VERSION', 'EFFECT_CONFLICT'])
 
 /** Summarises whatever was thrown, and never throws itself: not for undefined, a Proxy, or a getter that throws. */
-export function summarise(error: unknown): ErrorSummary {
+export function summarise(thrown: unknown): ErrorSummary {
+  const error = chain(thrown).find(isOfPostgres) ?? thrown
   const code = wordOf(error, 'code')
   const constraint = wordOf(error, 'constraint')
   const table = wordOf(error, 'table')
@@ -99,10 +101,18 @@ function isLost(code: string | undefined): boolean {
   return code !== undefined && (LOST.has(code) || /^08...$/.test(code))
 }
 
+/** What Postgres said; the libraries that wrap it put their statement and its parameters in front. */
+function isOfPostgres(error: unknown): boolean {
+  return textOf(error, 'severity') !== undefined && /^[0-9A-Z]{5}$/.test(codeOf(error) ?? '')
+}
+
+// Knex writes its statement, values and all, before the message of the very error that Postgres sent.
+const STATEMENT = /^\s*(?:select|insert|update|delete|with|merge|begin|commit|rollback|savepoint|release)\b[\s\S]* - /i
+
 function messageOf(error: unknown): string {
   if (typeof error === 'string' && error !== '') return presentable(error)
   const message = textOf(error, 'message')
-  if (message) return presentable(message)
+  if (message) return presentable(isOfPostgres(error) ? message.replace(STATEMENT, '') : message)
   // Node reports a refused connection to `localhost` as an AggregateError without a message of its own.
   const first = textOf(read(read(error, 'errors'), 0), 'message')
   return first ? presentable(first) : `${kindOf(error)} was thrown, without a message`
@@ -123,6 +133,8 @@ function isError(error: object): boolean {
 }
 
 function codeOf(error: unknown): string | undefined {
+  // Bun has a code of its own for all that Postgres refuses.
+  if (textOf(error, 'code') === 'ERR_POSTGRES_SERVER_ERROR') return textOf(error, 'errno')
   return textOf(error, 'code') ?? textOf(read(read(error, 'errors'), 0), 'code')
 }
 
@@ -147,8 +159,13 @@ function read(value: unknown, key: string | number): unknown {
 
 function chain(error: unknown): unknown[] {
   const links = [error]
-  for (let cause = read(error, 'cause'); cause !== undefined && links.length < CAUSES; cause = read(cause, 'cause')) {
+  for (let cause = causeOf(error); cause !== undefined && links.length < CAUSES; cause = causeOf(cause)) {
     links.push(cause)
   }
   return links
+}
+
+// Sequelize calls the driver's error `parent`; Prisma's is in `meta`.
+function causeOf(error: unknown): unknown {
+  return read(error, 'cause') ?? read(error, 'parent') ?? read(read(error, 'meta'), 'driverAdapterError')
 }

@@ -45,9 +45,9 @@ function inOurWords(kind: string, error: unknown): unknown {
   return error
 }
 
-// The words of Kysely, Knex, pg-promise and Prisma for a transaction that its callback outlived.
+// The words of Kysely, Knex, pg-promise, Slonik and Prisma for a transaction that its callback outlived.
 const OVER =
-  /^Transaction is already (committed|rolled back)$|Transaction query already complete|Querying against a released or lost connection|Transaction already closed|Transaction API error/
+  /^Transaction is already (committed|rolled back)$|Transaction query already complete|Querying against a released or lost connection|using parent transaction|Transaction already closed|Transaction API error/
 
 function isOver(error: unknown): boolean {
   return hasCode(error, 'P2028') || (error instanceof Error && OVER.test(error.message))

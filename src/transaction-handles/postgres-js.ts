@@ -11,7 +11,7 @@ export interface PostgresJsTransactionHandle {
 
 // It says nothing when it is over, and goes on to run statements on a connection that is somebody else's by then.
 export const postgresJs: Library = {
-  knows: (handle) => has(handle, 'unsafe') && has(handle, 'begin'),
+  knows: (handle) => has(handle, 'unsafe'),
   open(sql: PostgresJsTransactionHandle) {
     if (!has(sql, 'savepoint')) throw new TransactionRequired('sql', 'pass the sql of sql.begin(async (sql) => …)')
     return through('sql', (text, values) => sql.unsafe(text, [...values]) as PromiseLike<Answer>)

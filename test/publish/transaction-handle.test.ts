@@ -162,9 +162,9 @@ describe('publish', () => {
     const { rows } = await client.query('select pg_backend_pid() as pid')
     const asleep = client.query('select pg_sleep(60)').catch(() => {})
     await pool.query('select pg_terminate_backend($1)', [rows[0].pid])
-    await expect(publish(client)).rejects.toThrow()
+    await expect(publish(client)).rejects.toMatchObject({ code: 'CONNECTION_LOST' })
     await asleep
-    await expect(publish(client)).rejects.toThrow()
+    await expect(publish(client)).rejects.toMatchObject({ code: 'CONNECTION_LOST' })
     client.release(true)
   })
 

@@ -150,6 +150,25 @@ describe('a summary', () => {
   })
 })
 
+describe('an error of Postgres in the hands of a library', () => {
+  const raised = () => Object.assign(new Error('duplicate key value'), { code: '23505', severity: 'ERROR' })
+  const said = { message: 'duplicate key value', code: '23505' }
+
+  test.each([
+    ['Drizzle', new Error('Failed query: insert …\nparams: 4111111', { cause: raised() })],
+    ['Sequelize', Object.assign(new Error('x'), { parent: raised(), parameters: ['4111111'] })],
+    ['Prisma', Object.assign(new Error('x'), { code: 'P2010', meta: { driverAdapterError: { cause: raised() } } })],
+    ['Knex', Object.assign(raised(), { message: `insert into cards values ('4111111') - duplicate key value` })],
+  ])('%s is summarised as Postgres told it, without statement and parameters', (_, error) => {
+    expect(summarise(error)).toMatchObject(said)
+  })
+
+  test('Bun’s has its SQLSTATE', () => {
+    const error = Object.assign(new Error('deadlock'), { code: 'ERR_POSTGRES_SERVER_ERROR', errno: '40P01' })
+    expect(isTransient(error)).toBe(true)
+  })
+})
+
 describe('kinds of errors', () => {
   test.each(['40001', '40P01', '55P03'])('%s is transient, also as a cause', (code) => {
     const error = Object.assign(new Error('deadlock detected'), { code })
