@@ -3,6 +3,7 @@ import { Attempt } from './consumer/attempt.ts'
 import { LARGEST_BATCH } from './consumer/batch-size.ts'
 import type { BatchContextOf, ContextOf, Guarantee } from './consumer/context.ts'
 import { type Drained, Draining, type DrainRequest } from './consumer/draining.ts'
+import type { OnError } from './consumer/failing.ts'
 import { type BatchHandler, type Handler, Handlers } from './consumer/handlers.ts'
 import { replying } from './consumer/replying.ts'
 import { type ConsumerPlace, Running } from './consumer/running.ts'
@@ -24,6 +25,7 @@ export type {
   Guarantee,
   PublishInAttempt,
 } from './consumer/context.ts'
+export type { OnError } from './consumer/failing.ts'
 export type { BatchHandler, Handler } from './consumer/handlers.ts'
 export type { ConsumerPlace } from './consumer/running.ts'
 
@@ -46,6 +48,15 @@ export interface ConsumerOptions<G extends Guarantee = Guarantee> {
    * stops repeating a delivery. One that is not named is checked when it is first called. @default none
    */
   readonly providers?: readonly ProviderOptions[]
+  /**
+   * Says what a failed attempt means, before the queue's policy does: return an outcome of the delivery, or nothing. A pure function
+   * of what it is given; the payload is as it was published. What it throws is reported, and the policy holds. @default none
+   *
+   * ```ts
+   * onError: (error, delivery) => ((error as { code?: string }).code === 'CARD_DECLINED' ? delivery.deadLetter('declined') : undefined)
+   * ```
+   */
+  readonly onError?: OnError | undefined
 }
 
 export const DEFAULT_CONSUMER = Object.freeze({
@@ -55,6 +66,7 @@ export const DEFAULT_CONSUMER = Object.freeze({
   timeoutMs: 30_000,
   leaseMs: 30_000,
   providers: Object.freeze([]) as readonly ProviderOptions[],
+  onError: undefined,
 })
 
 const OPTIONS = z.strictObject({
@@ -64,6 +76,10 @@ const OPTIONS = z.strictObject({
   timeoutMs: milliseconds(1).default(DEFAULT_CONSUMER.timeoutMs),
   leaseMs: milliseconds(1_000).default(DEFAULT_CONSUMER.leaseMs),
   providers: z.array(passedThrough<ProviderOptions>()).readonly().default(DEFAULT_CONSUMER.providers),
+  onError: z
+    .custom<OnError | undefined>((given) => given === undefined || typeof given === 'function', 'it is no function')
+    .optional()
+    .transform((given) => given),
 })
 
 export interface StopOptions {

@@ -5,7 +5,7 @@ export type { Audit, ExchangeAccount, QueueAccount } from './audit.ts'
 export type { AtLeastOnceContext, AtMostOnceContext, ExactlyOnceContext, Guarantee } from './consumer/context.ts'
 // Consuming: what a handler gets, and what it may answer.
 export type { Drained } from './consumer/draining.ts'
-export type { Consumer, ConsumerOptions } from './consumer.ts'
+export type { BatchHandler, Consumer, ConsumerOptions, Handler, OnError } from './consumer.ts'
 // Your way to Postgres.
 export type { Database } from './database.ts'
 export { type KyselyDatabaseOptions, kyselyDatabase } from './databases/kysely.ts'

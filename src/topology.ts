@@ -181,7 +181,7 @@ function queueConflicts(declared: Topology['queues'][number], stored: StoredQueu
     ...prefixed(stored.retry),
   }
   return Object.keys(mine)
-    .filter((setting) => mine[setting] !== theirs[setting])
+    .filter((setting) => JSON.stringify(mine[setting]) !== JSON.stringify(theirs[setting]))
     .map(
       (setting) => new TopologyConflict(declared.name, setting, { declared: mine[setting], stored: theirs[setting] }),
     )

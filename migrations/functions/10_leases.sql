@@ -253,15 +253,51 @@ begin
   return known = '{}';
 end $$;
 
--- Puts a delivery back for another attempt after a delay; the last attempt is a dead letter.
-create or replace function retry(lease_id bigint, token uuid, "position" bigint, delay interval default '10 seconds', error text default null) returns void
+-- The milliseconds to wait after an attempt, by the policy of a queue; as in TypeScript, where it is src/rules/retry.ts.
+create or replace function retry_delay_ms(_policy jsonb, _attempt integer, _random double precision default random()) returns double precision
+language plpgsql set search_path from current
+as $$
+declare
+  strategy text := coalesce(_policy ->> 'strategy', 'exponential');
+  lowest double precision := greatest(1, coalesce((_policy ->> 'minMs')::double precision, 1000));
+  highest double precision := greatest(lowest, coalesce((_policy ->> 'maxMs')::double precision, 300000));
+  factor double precision := greatest(1, coalesce((_policy ->> 'factor')::double precision, 2));
+  delays double precision[] := array(select d::double precision from jsonb_array_elements_text(coalesce(_policy -> 'delaysMs', '[]')) d);
+  own double precision;
+  following double precision;
+begin
+  select
+    max(g.delay) filter (where g.times = _attempt - 1), max(g.delay) filter (where g.times = _attempt) into own, following
+  from (
+    select t.times, least(highest, case strategy
+      when 'fixed' then lowest
+      when 'linear' then lowest * (t.times + 1)
+      when 'list' then delays[least(t.times + 1, cardinality(delays))]
+      -- no further than it takes to get to the highest: a power overflows
+      else lowest * case when factor = 1 then 1 else power(factor, least(t.times, ceil(ln(highest / lowest) / ln(factor)))) end
+    end) as delay
+    from (values (_attempt - 1), (_attempt)) t (times)
+  ) g;
+  if _policy ->> 'jitter' = 'none' then
+    return round(own);
+  end if;
+  own := case when strategy = 'list' then own else lowest end;
+  return round(own + _random * (greatest(own, following) - own));
+end $$;
+
+-- Puts a delivery back for another attempt after a delay, by default what the policy of its queue says; the last attempt is a dead letter.
+create or replace function retry(lease_id bigint, token uuid, "position" bigint, delay interval default null, error text default null) returns void
 language plpgsql set search_path from current
 as $$
 declare
   d jsonb;
   most integer;
+  policy jsonb;
 begin
-  select e, q.max_attempts into d, most
+  if delay < interval '0' then
+    raise exception 'Cannot retry delivery %: its delay is negative', position using errcode = 'PH001';
+  end if;
+  select e, q.max_attempts, q.retry into d, most, policy
   from leases l
   join queues q on q.id = l.queue
   cross join jsonb_array_elements(l.deliveries) e
@@ -271,7 +307,7 @@ begin
       'position', retry.position,
       'kind', case when (d ->> 'attempts')::integer >= most then 'dead' else 'retry' end,
       'reason', 'max-attempts',
-      'delay_ms', extract(epoch from delay) * 1000,
+      'delay_ms', coalesce(extract(epoch from delay) * 1000, retry_delay_ms(policy, (d ->> 'attempts')::integer)),
       'history', coalesce(nullif(d -> 'history', 'null'), '[]') || jsonb_build_object(
         'attempt', (d ->> 'attempts')::integer, 'at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
         'kind', 'error', 'message', left(coalesce(error, ''), 500)))), false)), retry.position);

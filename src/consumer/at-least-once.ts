@@ -8,6 +8,7 @@ import { Attempt } from './attempt.ts'
 import type { BatchSize } from './batch-size.ts'
 import { Completion } from './completion.ts'
 import type { AtLeastOnceContext } from './context.ts'
+import { verdictOnError } from './failing.ts'
 import type { Floors } from './floors.ts'
 import { type Closing, pauseOf } from './gate.ts'
 import { type Group, Groups } from './group.ts'
@@ -18,7 +19,7 @@ import { REPLY, type ReplyContext } from './replying.ts'
 import { report, type Seat } from './seat.ts'
 import { Settling } from './settling.ts'
 import type { Taken } from './slots.ts'
-import { COMPLETED, RETURNED, settledOf, type Verdict, verdictOf, verdictOfFailure } from './verdict.ts'
+import { COMPLETED, RETURNED, settledOf, type Verdict, verdictOf } from './verdict.ts'
 
 /**
  * At least once: a batch is leased, each handler runs outside of any transaction, and what came of it is settled with the
@@ -140,7 +141,7 @@ export class AtLeastOnce<Tx> implements Mode {
       const { cutBy } = attempt
       if (cutBy instanceof LeaseLost || error instanceof LeaseLost) return 'lost'
       if (cutBy && !(cutBy instanceof HandlerTimeout)) return 'returned'
-      return group.rows.map(({ attempts }) => verdictOfFailure(cutBy ?? error, attempts, queue.retry))
+      return group.rows.map((row) => verdictOnError(this.#seat, row, row.attempts, cutBy ?? error))
     }
   }
 
@@ -216,7 +217,7 @@ export class AtLeastOnce<Tx> implements Mode {
     if (done) return 'committed'
     if (cutBy instanceof LeaseLost || error instanceof LeaseLost) return 'lost'
     if (cutBy && !(cutBy instanceof HandlerTimeout)) return RETURNED
-    return verdictOfFailure(cutBy ?? error, row.attempts, this.#seat.queue.retry)
+    return verdictOnError(this.#seat, row, row.attempts, cutBy ?? error)
   }
 
   #contextOf(

@@ -64,6 +64,7 @@ export class Draining<Tx> {
       number,
       handlers,
       timeoutMs: options.timeoutMs,
+      onError: options.onError,
       attempts: new Set(),
       stopping: this.#stopping.signal,
       gate,

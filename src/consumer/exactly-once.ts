@@ -8,6 +8,7 @@ import { Attempt, AttemptCut } from './attempt.ts'
 import { Batch, inKeyOrder } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import { type Ground, lendTransaction } from './context.ts'
+import { verdictOnError } from './failing.ts'
 import type { Floors } from './floors.ts'
 import { type Closing, pauseOf } from './gate.ts'
 import { type Group, Groups } from './group.ts'
@@ -18,7 +19,7 @@ import { Rollbacks } from './rollbacks.ts'
 import { Savepoint } from './savepoint.ts'
 import type { Seat } from './seat.ts'
 import type { Taken } from './slots.ts'
-import { type Judged, RETURNED, settledOf, tell, type Verdict, verdictOf, verdictOfFailure } from './verdict.ts'
+import { type Judged, RETURNED, settledOf, tell, type Verdict, verdictOf } from './verdict.ts'
 
 /** A transaction that stays open so long keeps vacuum from its work, in the whole database. */
 const SLOW_MS = 5_000
@@ -261,9 +262,9 @@ export class ExactlyOnce<Tx> implements Mode {
   }
 
   #charged(row: Claimed, error: unknown): Verdict {
-    const { name, retry } = this.#seat.queue
+    const { name } = this.#seat.queue
     const fault = hasCode(error, ABORTED) ? new SwallowedSqlError(name, { cause: error }) : error
-    return verdictOfFailure(fault, row.attempts + 1, retry)
+    return verdictOnError(this.#seat, row, row.attempts + 1, fault)
   }
 
   #committed(batch: Batch): void {

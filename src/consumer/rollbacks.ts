@@ -6,10 +6,11 @@ import { settle } from '../postgres/settle.ts'
 import { hasCode, isConnectionLoss, isTransient, summarise } from '../rules/error-summary.ts'
 import type { Batch } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
+import { verdictOnError } from './failing.ts'
 import type { Floors } from './floors.ts'
 import type { OwnRows } from './own-rows.ts'
 import { report, type Seat } from './seat.ts'
-import { type Judged, settledOf, tell, type Verdict, verdictOfFailure } from './verdict.ts'
+import { type Judged, settledOf, tell, type Verdict } from './verdict.ts'
 
 // A conflict is repeated at once, each time a little later; then its delivery makes room for others.
 const REPEATS = 5
@@ -98,7 +99,7 @@ export class Rollbacks<Tx> {
   }
 
   async #record(row: Claimed, error: unknown): Promise<void> {
-    await this.#rewrite(row, verdictOfFailure(error, row.attempts + 1, this.#seat.queue.retry))
+    await this.#rewrite(row, verdictOnError(this.#seat, row, row.attempts + 1, error))
   }
 
   async #stepAside(row: Claimed): Promise<void> {

@@ -95,6 +95,7 @@ export class Running<Tx> {
       number,
       handlers,
       timeoutMs: options.timeoutMs,
+      onError: options.onError,
       attempts: new Set(),
       stopping: this.#stopping.signal,
       gate,

@@ -3,6 +3,7 @@ import type { Outbox } from '../outbox.ts'
 import { summarise } from '../rules/error-summary.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import type { Attempt } from './attempt.ts'
+import type { OnError } from './failing.ts'
 import type { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 
@@ -15,6 +16,7 @@ export interface Seat<Tx> {
   readonly number: number
   readonly handlers: Handlers
   readonly timeoutMs: number
+  readonly onError: OnError | undefined
   /** The attempts whose handlers run. */
   readonly attempts: Set<Attempt>
   /** Fires when nothing new is to be begun. */

@@ -68,6 +68,8 @@ export interface OpenDelivery<Payload = unknown> {
   readonly delivery: Delivery<Payload>
   /** Throws `OutcomeNotReturned` when an outcome was made and not returned. */
   settle(returned: unknown): Outcome | CompleteOutcome
+  /** What was said of it from outside of its handler: an outcome it made, or nothing. */
+  answer(returned: unknown): Outcome | undefined
 }
 
 export function openDelivery<Payload>(facts: DeliveryFacts<Payload>): OpenDelivery<Payload> {
@@ -80,5 +82,5 @@ export function openDelivery<Payload>(facts: DeliveryFacts<Payload>): OpenDelive
     discard: (reason) => outcomes.discard(reason),
     pause: (request) => outcomes.pause(request),
   }
-  return { delivery, settle: (returned) => outcomes.settle(returned) }
+  return { delivery, settle: (returned) => outcomes.settle(returned), answer: (returned) => outcomes.answer(returned) }
 }

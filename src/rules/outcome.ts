@@ -97,6 +97,14 @@ export class Outcomes {
     return COMPLETE
   }
 
+  /** An outcome that was made here, or undefined for nothing. Anything else is an `InvalidOption`: an answer that nobody understands. */
+  answer(returned: unknown): Outcome | undefined {
+    if (returned === undefined || returned === null) return undefined
+    if (!isOutcome(returned)) throw new InvalidOption('onError', 'it answered something that is no outcome')
+    if (makers.get(returned) !== this) throw new ForeignOutcome(returned.kind)
+    return returned
+  }
+
   #make(outcome: Outcome): Outcome {
     this.#made = Object.freeze(outcome)
     makers.set(outcome, this)

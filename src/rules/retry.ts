@@ -2,23 +2,31 @@ import { isRetryable } from './error-summary.ts'
 
 /** When a failed attempt is repeated, and how often. */
 export interface RetryPolicy {
-  /** Attempts in all, the first one included; 1 means never again. 1 to 1,000. @default 10 */
+  /** Attempts in all, the first one included; 1 means never again. 1 to 1,000. @default 10, or one more than `delaysMs` has */
   readonly maxAttempts: number
+  /**
+   * How the delay grows from attempt to attempt: `exponential` by `factor`, `linear` by `minMs`, `fixed` not at all, `list` as
+   * `delaysMs` says. @default 'exponential', or 'list' when there are delaysMs
+   */
+  readonly strategy?: 'exponential' | 'linear' | 'fixed' | 'list'
   /** Milliseconds before the second attempt, at least. @default 1_000 */
   readonly minMs: number
   /** Milliseconds before any attempt, at most. @default 300_000 */
   readonly maxMs: number
-  /** By how much the delay grows from attempt to attempt, 1 or more. @default 2 */
+  /** By how much an exponential delay grows, 1 or more. @default 2 */
   readonly factor: number
   /**
-   * How the delay varies, so that what failed together is not repeated together: `full` takes any from `minMs` to the delay
-   * of the attempt after, `none` takes the delay itself. @default 'full'
+   * How the delay varies, so that what failed together is not repeated together: `full` takes any from `minMs` (of a list: from its
+   * own delay) to the delay of the attempt after, `none` takes the delay itself. @default 'full'; 'none' for fixed and list
    */
   readonly jitter: 'full' | 'none'
+  /** The delays of a list, in milliseconds; the last one holds for all that follow. Excludes the others but `maxAttempts` and `jitter`. */
+  readonly delaysMs?: readonly number[]
 }
 
 export const DEFAULT_RETRY: RetryPolicy = Object.freeze({
   maxAttempts: 10,
+  strategy: 'exponential',
   minMs: 1_000,
   maxMs: 300_000,
   factor: 2,
@@ -44,9 +52,11 @@ export interface Failure {
 /** The whole milliseconds to wait after attempt number `attempt` (1-based): at least 1 and `minMs`, at most `maxMs`, whatever the number. */
 export function delayAfter(policy: RetryPolicy, attempt: number, random: () => number = Math.random): number {
   const [least, most] = boundsOf(policy)
-  if (policy.jitter === 'none') return grown(policy, attempt - 1)
-  const ceiling = grown(policy, attempt)
-  return Math.min(most, Math.max(least, Math.round(least + fraction(random()) * (ceiling - least))))
+  const delay = grown(policy, attempt - 1)
+  if (policy.jitter === 'none') return delay
+  const floor = policy.strategy === 'list' ? delay : least
+  const ceiling = Math.max(floor, grown(policy, attempt))
+  return Math.min(most, Math.max(least, Math.round(floor + fraction(random()) * (ceiling - floor))))
 }
 
 /** What follows a failed attempt: `attempts` counts it already. */
@@ -59,19 +69,27 @@ export function afterFailure(policy: RetryPolicy, attempts: number, failure: Fai
 /** The longest a delivery may be under way between its attempts, in milliseconds: what the inbox must outlive. */
 export function longestRetryMs(policy: RetryPolicy): number {
   let total = 0
-  for (let attempt = 1; attempt < policy.maxAttempts; attempt += 1) total += grown(policy, attempt)
+  for (let attempt = 1; attempt < policy.maxAttempts; attempt += 1) total += delayAfter(policy, attempt, () => 1)
   return total
 }
 
 function grown(policy: RetryPolicy, times: number): number {
   const [least, most] = boundsOf(policy)
-  const delay = least * Math.max(1, policy.factor) ** Math.max(0, times)
+  const delay = unbounded(policy, least, Math.max(0, times))
   return Number.isFinite(delay) ? Math.max(least, Math.min(most, Math.round(delay))) : most
 }
 
-function boundsOf({ minMs, maxMs }: RetryPolicy): readonly [number, number] {
-  const least = Math.max(1, Math.round(minMs))
-  return [least, Math.max(least, Math.round(maxMs))]
+function unbounded({ strategy, factor, delaysMs = [] }: RetryPolicy, least: number, times: number): number {
+  if (strategy === 'fixed') return least
+  if (strategy === 'linear') return least * (times + 1)
+  if (strategy === 'list') return delaysMs[Math.min(times, delaysMs.length - 1)] ?? least
+  return least * Math.max(1, factor) ** times
+}
+
+function boundsOf({ strategy, delaysMs = [], minMs, maxMs }: RetryPolicy): readonly [number, number] {
+  const [low, high] = strategy === 'list' ? [Math.min(...delaysMs), Math.max(...delaysMs)] : [minMs, maxMs]
+  const least = Math.max(1, Math.round(low))
+  return [least, Math.max(least, Math.round(high))]
 }
 
 function fraction(random: number): number {

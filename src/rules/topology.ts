@@ -75,6 +75,8 @@ const RETRY = z.strictObject({
   maxMs: milliseconds(1).optional(),
   factor: z.number().min(1).max(100).optional(),
   jitter: z.enum(['full', 'none']).optional(),
+  strategy: z.enum(['exponential', 'linear', 'fixed', 'list']).optional(),
+  delaysMs: z.array(milliseconds(1)).min(1).max(MOST_ATTEMPTS).optional(),
 })
 
 const BINDING = z.strictObject({
@@ -168,15 +170,36 @@ function queueOf<Name extends string>(name: Name, { kind, retry, maxCrashes }: P
 }
 
 function retryOf(queue: string, given: ParsedQueue['retry'] = {}): RetryPolicy {
+  const { strategy = given.delaysMs ? 'list' : 'exponential' } = given
+  if ((strategy === 'list') !== (given.delaysMs !== undefined))
+    throw new InvalidTopology(queue, `retry.delaysMs and retry.strategy "${strategy}" exclude each other`)
+  if (given.delaysMs) return listOf(queue, given, given.delaysMs)
+  if (given.factor !== undefined && strategy !== 'exponential')
+    throw new InvalidTopology(queue, `retry.factor is for the exponential strategy, not for "${strategy}"`)
   const minMs = given.minMs ?? Math.min(DEFAULT_RETRY.minMs, given.maxMs ?? DEFAULT_RETRY.minMs)
   const maxMs = given.maxMs ?? Math.max(DEFAULT_RETRY.maxMs, minMs)
   if (minMs > maxMs) throw new InvalidTopology(queue, `retry.minMs ${minMs} is more than retry.maxMs ${maxMs}`)
   return {
     maxAttempts: given.maxAttempts ?? DEFAULT_RETRY.maxAttempts,
+    strategy,
     minMs,
     maxMs,
     factor: given.factor ?? DEFAULT_RETRY.factor,
-    jitter: given.jitter ?? DEFAULT_RETRY.jitter,
+    jitter: given.jitter ?? (strategy === 'fixed' ? 'none' : DEFAULT_RETRY.jitter),
+  }
+}
+
+function listOf(queue: string, given: NonNullable<ParsedQueue['retry']>, delaysMs: readonly number[]): RetryPolicy {
+  const idle = (['minMs', 'maxMs', 'factor'] as const).find((name) => given[name] !== undefined)
+  if (idle) throw new InvalidTopology(queue, `retry.${idle} and retry.delaysMs exclude each other`)
+  return {
+    maxAttempts: given.maxAttempts ?? Math.min(delaysMs.length + 1, MOST_ATTEMPTS),
+    strategy: 'list',
+    minMs: Math.min(...delaysMs),
+    maxMs: Math.max(...delaysMs),
+    factor: 1,
+    jitter: given.jitter ?? 'none',
+    delaysMs,
   }
 }
 

@@ -992,8 +992,13 @@ language plpgsql
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
-create function retry(lease_id bigint, token uuid, "position" bigint, delay interval DEFAULT '00:00:10'::interval, error text DEFAULT NULL::text)
+create function retry(lease_id bigint, token uuid, "position" bigint, delay interval DEFAULT NULL::interval, error text DEFAULT NULL::text)
 returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function retry_delay_ms(_policy jsonb, _attempt integer, _random double precision DEFAULT random())
+returns double precision
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 

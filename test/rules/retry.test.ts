@@ -10,6 +10,7 @@ const policies: fc.Arbitrary<RetryPolicy> = fc
     spreadMs: fc.integer({ min: 0, max: 315_360_000_000 }),
     factor: fc.double({ min: 1, max: 100, noNaN: true }),
     jitter: fc.constantFrom('full' as const, 'none' as const),
+    strategy: fc.constantFrom('exponential' as const, 'linear' as const, 'fixed' as const),
   })
   .map(({ spreadMs, ...policy }) => ({ ...policy, maxMs: policy.minMs + spreadMs }))
 const random = fc.double({ min: 0, max: 1, noNaN: true }).map((value) => () => value)
@@ -46,6 +47,22 @@ describe('the delay after an attempt', () => {
       expect(delayAfter(DEFAULT_RETRY, Number.NaN, () => value)).toBeGreaterThanOrEqual(1)
       expect(delayAfter(DEFAULT_RETRY, Number.NaN, () => value)).toBeLessThanOrEqual(300_000)
     }
+  })
+
+  test('of a fixed policy is always the same, of a linear one grows by the same, of a list is the next', () => {
+    const of = (policy: Partial<RetryPolicy>) =>
+      [1, 2, 3, 4, 99].map((attempt) => delayAfter({ ...DEFAULT_RETRY, jitter: 'none', ...policy }, attempt))
+    expect(of({ strategy: 'fixed', minMs: 500 })).toEqual([500, 500, 500, 500, 500])
+    expect(of({ strategy: 'linear', minMs: 500, maxMs: 1_800 })).toEqual([500, 1_000, 1_500, 1_800, 1_800])
+    expect(of({ strategy: 'list', delaysMs: [10, 5_000, 70] })).toEqual([10, 5_000, 70, 70, 70])
+  })
+
+  test('of a list with jitter lies between its own and the next', () => {
+    const policy: RetryPolicy = { ...DEFAULT_RETRY, strategy: 'list', delaysMs: [100, 900], jitter: 'full' }
+    expect(delayAfter(policy, 1, () => 0)).toBe(100)
+    expect(delayAfter(policy, 1, () => 1)).toBe(900)
+    expect(delayAfter(policy, 2, () => 1)).toBe(900)
+    expect(longestRetryMs({ ...policy, maxAttempts: 3 })).toBe(1_800)
   })
 
   test('doubles from one second to five minutes by default', () => {

@@ -111,6 +111,22 @@ describe('a topology', () => {
       { queues: { q: { retry: { minMs: 10, maxMs: 5 } } } },
       'retry.minMs 10 is more than retry.maxMs 5',
     ],
+    [
+      'a list by another name',
+      { queues: { q: { retry: { strategy: 'fixed', delaysMs: [1] } } } },
+      'exclude each other',
+    ],
+    ['a list without delays', { queues: { q: { retry: { strategy: 'list' } } } }, 'exclude each other'],
+    [
+      'a list with a growth',
+      { queues: { q: { retry: { factor: 2, delaysMs: [1] } } } },
+      'retry.factor and retry.delaysMs',
+    ],
+    [
+      'a growth that nobody looks at',
+      { queues: { q: { retry: { strategy: 'linear', factor: 2 } } } },
+      'retry.factor is for',
+    ],
   ])('with %s is refused', (_, definition, reason) => {
     expect(() => define(definition)).toThrow(InvalidTopology)
     expect(() => define(definition)).toThrow(reason)
@@ -130,8 +146,25 @@ describe('a topology', () => {
     ['a shrinking delay', { factor: 0.5 }],
     ['no delay', { minMs: 0 }],
     ['NaN', { maxMs: Number.NaN }],
+    ['an empty list', { delaysMs: [] }],
+    ['a negative delay in a list', { delaysMs: [-1] }],
   ])('with %s is refused', (_, retry) => {
     expect(() => define({ queues: { q: { retry } } })).toThrow(InvalidOption)
+  })
+
+  test('with a list of delays makes one attempt more than it has, unless told', () => {
+    const { queues } = defineTopology({
+      queues: {
+        a: { retry: { delaysMs: [5, 10] } },
+        b: { retry: { delaysMs: [5], maxAttempts: 9 } },
+        c: { retry: { strategy: 'fixed' } },
+      },
+    })
+    expect(queues.map(({ retry }) => [retry.strategy, retry.maxAttempts, retry.jitter])).toEqual([
+      ['list', 3, 'none'],
+      ['list', 9, 'none'],
+      ['fixed', 10, 'none'],
+    ])
   })
 
   test('with a short longest delay starts no later than that', () => {
