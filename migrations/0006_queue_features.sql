@@ -25,5 +25,20 @@ create table requests (
 );
 create index requests_until on requests (until);
 
+-- Where a copy of what dies in a queue is published, beside the dead letter: {exchange, routingKey}. Null: nowhere.
+alter table queues add column dead_letter jsonb;
+
+-- Who did what by hand.
+create table journal (
+  id bigint primary key generated always as identity,
+  at timestamptz not null default clock_timestamp(),
+  by text,
+  act text not null,
+  queue text,
+  facts jsonb not null
+);
+
 -- Down Migration
+drop table journal;
+alter table queues drop column dead_letter;
 drop table requests, schedules;

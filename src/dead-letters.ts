@@ -4,6 +4,7 @@ import type { Context } from './context.ts'
 import { InvalidOption } from './errors.ts'
 import type { DeadLetterRow, DeadLettersWhere, WholeDeadLetterRow } from './postgres/dead-letters.ts'
 import { numberOf } from './queue-number.ts'
+import { jsonText } from './rules/json-text.ts'
 import { parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 
 /** A delivery that ended badly: which, why, and every attempt. */
@@ -22,6 +23,10 @@ export interface DeadLetterFilter {
   readonly type?: string | undefined
   /** Those that ended at this time or later. @default any */
   readonly since?: Date | undefined
+  /** Those that ended before this time. @default any */
+  readonly until?: Date | undefined
+  /** Those with this text in the reason, type, key, payload or an error, whatever its case. @default any */
+  readonly text?: string | undefined
 }
 
 export interface ListOptions extends DeadLetterFilter {
@@ -37,11 +42,19 @@ export type DeadLetterSelection = string | readonly string[] | DeadLetterFilter
 export interface RedriveOptions {
   /** Who does it: it is noted in the history of the delivery. @default an unknown hand */
   readonly by?: string | undefined
+  /** Another queue than the one they died in. @default that one */
+  readonly to?: string | undefined
+  /** Another payload, for one dead letter; its message keeps its id. @default its own */
+  readonly payload?: unknown
+  /** Only answers what would be redriven. @default false */
+  readonly dryRun?: boolean | undefined
   /** Ends it after the transaction under way; the answer tells what was redriven until then. @default none */
   readonly signal?: AbortSignal | undefined
 }
 
 export interface PurgeOptions {
+  /** Who does it, for the journal. @default an unknown hand */
+  readonly by?: string | undefined
   /** Ends it after the transaction under way; the answer tells what was purged until then. @default none */
   readonly signal?: AbortSignal | undefined
 }
@@ -66,13 +79,22 @@ const FILTER = z.strictObject({
   reason: z.string().optional(),
   type: z.string().optional(),
   since: z.date().optional(),
+  until: z.date().optional(),
+  text: z.string().min(1).optional(),
 })
 const LIST = FILTER.extend({
   limit: wholeNumber(1, 1_000).default(DEFAULTS.limit),
   before: z.string().optional(),
 })
-const PURGE = z.strictObject({ signal: passedThrough<AbortSignal | undefined>().optional() })
-const REDRIVE = PURGE.extend({ by: z.string().optional() })
+const PURGE = z.strictObject({
+  by: z.string().optional(),
+  signal: passedThrough<AbortSignal | undefined>().optional(),
+})
+const REDRIVE = PURGE.extend({
+  to: z.string().optional(),
+  payload: passedThrough<unknown>().optional(),
+  dryRun: z.boolean().default(false),
+})
 
 interface Portion {
   readonly ids: readonly string[]
@@ -84,6 +106,9 @@ const statements = () => import('./postgres/dead-letters.ts')
 
 // A statement that moves more bodies than this would hold its locks, and upkeep, for too long.
 const AT_ONCE = 200
+
+// The limit of the database is looked at there.
+const MOST_BYTES = 268_435_455
 
 /**
  * The deliveries that ended badly, kept whole with their history until they are redriven, purged, or past retention.
@@ -133,18 +158,27 @@ export class DeadLetters {
    * Those that a filter finds are put back a few hundred per transaction; what dies meanwhile is left alone.
    */
   async redrive(which: DeadLetterSelection, options: RedriveOptions = {}): Promise<Redriven> {
-    const { by = null, signal } = parseOptions(REDRIVE, options)
+    const { by = null, signal, to, payload, dryRun: dry } = parseOptions(REDRIVE, options)
+    const how = {
+      by,
+      dry,
+      to: to === undefined ? null : await numberOf(this.#context, to),
+      payload:
+        payload === undefined ? null : jsonText(payload, MOST_BYTES, { messageType: 'redriven', path: 'payload' }),
+    }
+    if (payload !== undefined && (isFilter(which) || [which].flat().length !== 1))
+      throw new InvalidOption('payload', 'it is for one dead letter, named by its id')
     const seen: { id: string; queue: string; redriven: boolean }[] = []
     const asked: string[] = []
     for await (const { ids, queue } of this.#selected(which, signal)) {
-      const found = await ask(this.#context, (await statements()).redrive(this.#context.tables, { ids, by, queue }))
+      const found = await ask(this.#context, (await statements()).redrive(this.#context.tables, { ...how, ids, queue }))
       const back = found.filter(({ redriven }) => redriven)
-      this.#tell('redriven', back)
+      if (!dry) this.#tell('redriven', back)
       asked.push(...ids)
       seen.push(...found)
     }
     const back = seen.filter(({ redriven }) => redriven)
-    if (back.length > 0) this.#wakeRelay?.()
+    if (back.length > 0 && !dry) this.#wakeRelay?.()
     return {
       redriven: back.length,
       missing: without(asked, seen),
@@ -163,11 +197,14 @@ export class DeadLetters {
 
   /** Deletes them for good, a few hundred per transaction. */
   async purge(which: DeadLetterSelection, options: PurgeOptions = {}): Promise<Purged> {
-    const { signal } = parseOptions(PURGE, options)
+    const { by = null, signal } = parseOptions(PURGE, options)
     const seen: { id: string; queue: string }[] = []
     const asked: string[] = []
     for await (const { ids, queue } of this.#selected(which, signal)) {
-      const gone = await ask(this.#context, (await statements()).purgeDeadLetters(this.#context.tables, { ids, queue }))
+      const gone = await ask(
+        this.#context,
+        (await statements()).purgeDeadLetters(this.#context.tables, { ids, queue, by }),
+      )
       this.#tell('purged', gone)
       asked.push(...ids)
       seen.push(...gone)

@@ -56,6 +56,7 @@ export * from './errors.ts'
 // Events: the one way the machinery speaks.
 export type { EventName, Events, Logger } from './events.ts'
 export type { Inbox, Once } from './inbox.ts'
+export type { Act, JournalOptions } from './journal.ts'
 export type { Published } from './outbox.ts'
 export {
   type MigrateOptions,

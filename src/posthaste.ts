@@ -20,6 +20,7 @@ import {
   type UntilOptions,
 } from './events.ts'
 import { Inbox } from './inbox.ts'
+import { type Act, type JournalOptions, journal } from './journal.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
 import { within } from './machinery/within.ts'
 import { Outbox, type Publishable, type Published } from './outbox.ts'
@@ -292,6 +293,11 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   /** The dead letters of all queues. */
   get deadLetters(): DeadLetters {
     return new DeadLetters(this.#context, { wakeRelay: () => this.#wakeRelay() })
+  }
+
+  /** Who did what by hand, the newest first: redrives, purges, erasures. Kept for a year. */
+  journal(options?: JournalOptions): Promise<Act[]> {
+    return journal(this.#context, options)
   }
 
   /** Declares the topology: adds what is missing, removes nothing, refuses what another process declared differently unless forced. */

@@ -173,11 +173,13 @@ function queueConflicts(declared: Topology['queues'][number], stored: StoredQueu
   const mine: Record<string, unknown> = {
     kind: declared.kind,
     maxCrashes: declared.maxCrashes,
+    deadLetter: declared.deadLetter ?? null,
     ...prefixed(declared.retry),
   }
   const theirs: Record<string, unknown> = {
     kind: stored.kind,
     maxCrashes: stored.maxCrashes,
+    deadLetter: stored.deadLetter,
     ...prefixed(stored.retry),
   }
   return Object.keys(mine)

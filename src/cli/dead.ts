@@ -1,8 +1,10 @@
+import { text as textOf } from 'node:stream/consumers'
 import { InvalidArgumentError } from '@commander-js/extra-typings'
 import type { DeadLetter, DeadLetterSelection, WholeDeadLetter } from '../index.ts'
 import { command, databaseCommand, told, wholeBetween } from './command.ts'
 import { confirm } from './confirm.ts'
 import { BadNews, Failure, Interrupted, UsageFailure } from './failure.ts'
+import { parsedJson } from './json-input.ts'
 import { type Opened, withPosthaste } from './open.ts'
 import { cut, harmless, print, printHeading, printJson, printTable } from './output.ts'
 import { myName } from './who.ts'
@@ -26,6 +28,8 @@ function filteredCommand(name: string) {
     .option('--reason <reason>', 'with this reason: max-attempts, crashed, unknown-type …')
     .option('--type <name>', 'with messages of this type')
     .option('--since <time>', 'that ended at this time or later: 2026-01-31T12:00Z', time)
+    .option('--until <time>', 'that ended before this time', time)
+    .option('--text <text>', 'with this in the reason, type, key, payload or an error')
 }
 
 function listCommand() {
@@ -79,28 +83,35 @@ function redriveCommand() {
     .description('Puts dead letters back into their queues, due now; exit code 1 when one that is named is not.')
     .argument('[ids...]', 'their ids; without them, all that the options find')
     .option('--all', 'without ids and without other options: all there are')
-    .option('--by <name>', 'who does it, for the history (default: you)')
+    .option('--stdin', 'the ids, or what `dead list --json` printed, come from standard input')
+    .option('--to <queue>', 'into another queue')
+    .option('--payload <json>', 'with another payload, for one id')
+    .option('--dry-run', 'only tell what would be redriven')
+    .option('--by <name>', 'who does it, for the history and the journal (default: you)')
     .addHelpText(
       'after',
       told({
         example: `posthaste dead redrive 42 43
-posthaste dead redrive --queue billing --reason max-attempts`,
-        json: '{"version":1,"redriven","missing":[ids],"unreadable":[ids],"interrupted"}',
+posthaste dead redrive --queue billing --reason max-attempts --dry-run
+posthaste dead list --json --text timeout | posthaste dead redrive --stdin`,
+        json: '{"version":1,"redriven","missing":[ids],"unreadable":[ids],"interrupted","dryRun"}',
       }),
     )
-    .action(async (ids, options) => {
-      const selection = selectionOf(ids, options)
-      const by = options.by ?? myName()
+    .action(async (named, options) => {
+      const ids = options.stdin ? await idsFromStdin(named) : named
+      const selection = options.stdin ? ids : selectionOf(ids, options)
+      const { to, dryRun = false, by = myName() } = options
+      const how = { by, to, dryRun, ...(options.payload !== undefined && { payload: payloadOf(options.payload) }) }
       const { redriven, missing, unreadable, interrupted } = await withDeadLetters(options, async (opened) => {
         const { signal } = await countedOff(opened, 'redriven', selection)
         return {
-          ...(await opened.posthaste.deadLetters.redrive(selection, { by, signal })),
+          ...(await opened.posthaste.deadLetters.redrive(selection, { ...how, signal })),
           interrupted: signal.aborted,
         }
       })
-      if (options.json) printJson({ redriven, missing, unreadable, interrupted })
+      if (options.json) printJson({ redriven, missing, unreadable, interrupted, dryRun })
       else {
-        print(`${redriven} redriven`)
+        print(dryRun ? `${redriven} would be redriven` : `${redriven} redriven`)
         if (missing.length > 0) print(`no dead letters (any more): ${missing.join(', ')}`)
         if (unreadable.length > 0) print(`kept, because their messages are nowhere any more: ${unreadable.join(', ')}`)
       }
@@ -115,6 +126,7 @@ function purgeCommand() {
     .argument('[ids...]', 'their ids; without them, all that the options find')
     .option('--all', 'without ids and without other options: all there are')
     .option('--yes', 'do not ask')
+    .option('--by <name>', 'who does it, for the journal (default: you)')
     .addHelpText(
       'after',
       told({
@@ -131,7 +143,10 @@ posthaste dead purge --queue billing --yes`,
         const count = await deadLetters.count(selection)
         if (count > 0) await confirm({ count, what: count === 1 ? 'dead letter' : 'dead letters', yes, json })
         const { signal } = await countedOff(opened, 'purged', selection)
-        return { ...(await deadLetters.purge(selection, { signal })), interrupted: signal.aborted }
+        return {
+          ...(await deadLetters.purge(selection, { by: options.by ?? myName(), signal })),
+          interrupted: signal.aborted,
+        }
       })
       if (json) printJson({ purged, missing, interrupted })
       else {
@@ -163,6 +178,8 @@ interface Filter {
   readonly reason?: string | undefined
   readonly type?: string | undefined
   readonly since?: Date | undefined
+  readonly until?: Date | undefined
+  readonly text?: string | undefined
 }
 
 interface Where {
@@ -176,8 +193,8 @@ function withDeadLetters<Result>(where: Where, work: (opened: Opened) => Promise
   return withPosthaste({ ...where, applicationName: 'posthaste dead' }, work)
 }
 
-function filterOf({ queue, reason, type, since }: Filter): Filter {
-  return { queue, reason, type, since }
+function filterOf({ queue, reason, type, since, until, text }: Filter): Filter {
+  return { queue, reason, type, since, until, text }
 }
 
 function selectionOf(
@@ -188,13 +205,38 @@ function selectionOf(
   const filters = Object.values(filter).some((value) => value !== undefined)
   if (ids.length > 0) {
     if (filters || options.all)
-      throw new UsageFailure('Cannot take ids together with --queue, --reason, --type, --since or --all')
+      throw new UsageFailure(
+        'Cannot take ids together with --queue, --reason, --type, --since, --until, --text or --all',
+      )
     return ids
   }
   if (!filters && !options.all)
     throw new UsageFailure('Cannot tell which dead letters: give ids, options that find them, or --all')
   if (filters && options.all) throw new UsageFailure('Cannot take --all together with options that find some')
   return filter
+}
+
+/** One id or several a line, or the answer of `dead list --json`. */
+async function idsFromStdin(named: readonly string[]): Promise<string[]> {
+  if (named.length > 0) throw new UsageFailure('Cannot take ids together with --stdin')
+  const text = (await textOf(process.stdin)).trim()
+  if (!text.startsWith('{')) return text.split(/\s+/).filter((id) => id !== '')
+  const { deadLetters } = readJson(text, '--stdin') as { deadLetters?: unknown }
+  const ids = Array.isArray(deadLetters) ? deadLetters.map((letter) => letter?.id) : [undefined]
+  if (ids.every((id) => typeof id === 'string')) return ids
+  throw new UsageFailure('Cannot redrive --stdin: it is not what `posthaste dead list --json` prints')
+}
+
+function payloadOf(text: string): unknown {
+  return readJson(text, '--payload')
+}
+
+function readJson(text: string, from: string): unknown {
+  try {
+    return parsedJson(text)
+  } catch (error) {
+    throw new UsageFailure(`Cannot redrive ${from}: ${(error as Error).message}`)
+  }
 }
 
 async function printList(letters: readonly DeadLetter[]): Promise<void> {

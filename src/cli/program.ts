@@ -50,6 +50,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'list or remove recurring messages',
     load: async () => (await import('./schedules.ts')).schedulesCommand(),
   },
+  journal: {
+    summary: 'who did what by hand',
+    load: async () => (await import('./journal.ts')).journalCommand(),
+  },
   audit: {
     summary: 'account for every message; fails when one is unaccounted for',
     load: async () => (await import('./audit.ts')).auditCommand(),

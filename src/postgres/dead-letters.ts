@@ -10,6 +10,9 @@ export interface DeadLettersWhere {
   readonly reason?: string | undefined
   readonly type?: string | undefined
   readonly since?: Date | undefined
+  readonly until?: Date | undefined
+  /** In the reason, the key, the payload or an error, whatever its case. */
+  readonly text?: string | undefined
   /** Of these ids. */
   readonly ids?: readonly string[] | undefined
   /** Ids above this one. */
@@ -76,27 +79,34 @@ export interface RedriveOf {
   readonly ids: readonly string[]
   readonly by: string | null
   readonly queue: number | null
+  /** Another queue than their own. */
+  readonly to: number | null
+  /** Another payload, as JSON text, for one. */
+  readonly payload: string | null
+  readonly dry: boolean
 }
 
 /** Puts dead letters back, due now, and wakes the relay. A row for each that was there; false: its message is nowhere any more. */
 export function redrive(
   t: Tables,
-  { ids, by, queue }: RedriveOf,
+  { ids, by, queue, to, payload, dry }: RedriveOf,
 ): Query<{ id: string; queue: string; redriven: boolean }> {
   return {
-    text: `select id::text, queue, redriven from ${t.of('redrive')}($1::bigint[], $2::text, $3::integer)`,
-    values: [ids, by, queue],
+    text: `
+      select id::text, queue, redriven
+      from ${t.of('redrive')}($1::bigint[], $2::text, $3::integer, $4::integer, $5::text, $6::boolean)`,
+    values: [ids, by, queue, to, payload, dry],
   }
 }
 
 /** Deletes dead letters for good. A row for each that was there. */
 export function purgeDeadLetters(
   t: Tables,
-  { ids, queue }: { readonly ids: readonly string[]; readonly queue: number | null },
+  { ids, queue, by }: { readonly ids: readonly string[]; readonly queue: number | null; readonly by: string | null },
 ): Query<{ id: string; queue: string }> {
   return {
-    text: `select id::text, queue from ${t.of('purge_dead_letters')}($1::bigint[], $2::integer)`,
-    values: [ids, queue],
+    text: `select id::text, queue from ${t.of('purge_dead_letters')}($1::bigint[], $2::integer, $3::text)`,
+    values: [ids, queue, by],
   }
 }
 
@@ -116,12 +126,19 @@ const FACTS = [
   'd.dead_at',
 ] as const
 
-function filtered(t: Tables, { queue, reason, type, since, ids, after, before }: DeadLettersWhere) {
+// What was written into JSON as an escape is found as it reads.
+function holding(text: string) {
+  return sql<boolean>`strpos(lower(concat_ws(' ', d.reason, d.key, d.type, d.history, d.payload::jsonb)), lower(${text})) > 0`
+}
+
+function filtered(t: Tables, { queue, reason, type, since, until, text, ids, after, before }: DeadLettersWhere) {
   let from = typed(t).selectFrom('dead_letters as d').innerJoin('queues as q', 'q.id', 'd.queue')
   if (queue !== undefined) from = from.where('d.queue', '=', queue)
   if (reason !== undefined) from = from.where('d.reason', '=', reason)
   if (type !== undefined) from = from.where('d.type', '=', type)
   if (since !== undefined) from = from.where('d.dead_at', '>=', since)
+  if (until !== undefined) from = from.where('d.dead_at', '<', until)
+  if (text !== undefined) from = from.where(holding(text))
   if (ids !== undefined) from = from.where('d.id', 'in', [...ids])
   if (after !== undefined) from = from.where('d.id', '>', after)
   if (before !== undefined) from = from.where('d.id', '<', before)

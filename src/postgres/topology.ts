@@ -1,5 +1,6 @@
 import type { RetryPolicy } from '../rules/retry.ts'
 import type { Binding, ExchangeKind } from '../rules/route.ts'
+import type { DeadLetterRoute, QueueSettings } from '../rules/topology.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -16,6 +17,7 @@ export interface StoredQueue {
   readonly kind: 'standard' | 'stream'
   readonly retry: RetryPolicy
   readonly maxCrashes: number
+  readonly deadLetter: DeadLetterRoute | null
   readonly owner: string | null
   readonly declaredAt: Date
 }
@@ -42,7 +44,7 @@ export function storedExchanges(t: Tables): Query<StoredExchange> {
 export function storedQueues(t: Tables): Query<StoredQueue> {
   return {
     text: `
-      select id, name, kind, retry, max_crashes as "maxCrashes", owner, declared_at as "declaredAt"
+      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       order by name`,
     values: [],
@@ -53,7 +55,7 @@ export function storedQueues(t: Tables): Query<StoredQueue> {
 export function storedQueue(t: Tables, name: string): Query<StoredQueue> {
   return {
     text: `
-      select id, name, kind, retry, max_crashes as "maxCrashes", owner, declared_at as "declaredAt"
+      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       where name = $1`,
     values: [name],
@@ -88,19 +90,24 @@ export function putExchange(
 }
 
 /** Declares a queue; one that is there gets these settings and keeps its owner. */
-export function putQueue(
-  t: Tables,
-  { name, kind, retry, maxCrashes }: { name: string; kind: string; retry: RetryPolicy; maxCrashes: number },
-  owner: string | null,
-): Query<unknown> {
+export function putQueue(t: Tables, queue: QueueSettings, owner: string | null): Query<unknown> {
+  const { name, kind, retry, maxCrashes, deadLetter } = queue
   return {
     text: `
-      insert into ${t.of('queues')} (name, kind, max_attempts, max_crashes, retry, owner)
-      values ($1, $2, $3, $4, $5::text::jsonb, $6)
+      insert into ${t.of('queues')} (name, kind, max_attempts, max_crashes, retry, dead_letter, owner)
+      values ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7)
       on conflict (name) do update
       set max_attempts = excluded.max_attempts, max_crashes = excluded.max_crashes, retry = excluded.retry,
-          owner = coalesce(queues.owner, excluded.owner), declared_at = clock_timestamp()`,
-    values: [name, kind, retry.maxAttempts, maxCrashes, JSON.stringify(retry), owner],
+          dead_letter = excluded.dead_letter, owner = coalesce(queues.owner, excluded.owner), declared_at = clock_timestamp()`,
+    values: [
+      name,
+      kind,
+      retry.maxAttempts,
+      maxCrashes,
+      JSON.stringify(retry),
+      deadLetter ? JSON.stringify(deadLetter) : null,
+      owner,
+    ],
   }
 }
 

@@ -32,6 +32,14 @@ export interface QueueSettings<Name extends string = string> {
   readonly kind: 'standard'
   readonly retry: RetryPolicy
   readonly maxCrashes: number
+  readonly deadLetter?: DeadLetterRoute | undefined
+}
+
+/** Where a copy of what dies goes. */
+export interface DeadLetterRoute {
+  readonly exchange: string
+  /** Null: the message's own. */
+  readonly routingKey: string | null
 }
 
 export interface TopologyDefinition<Exchange extends string = string, Queue extends string = string> {
@@ -54,6 +62,11 @@ export interface QueueDefinition<Exchange extends string = string> {
   readonly retry?: Partial<RetryPolicy>
   /** So many processes may end while they hold one delivery; the next makes it a dead letter. 1 to 100. @default 3 */
   readonly maxCrashes?: number
+  /**
+   * Publishes a copy of what dies here, beside the dead letter that is kept: a message of its own, caused by the one that died.
+   * Without a routing key it keeps the message's own. @default nowhere
+   */
+  readonly deadLetter?: { readonly exchange: Exchange | ''; readonly routingKey?: string }
 }
 
 /** A binding written out. What is left out is not looked at. */
@@ -96,6 +109,7 @@ const QUEUE = z.strictObject({
   from: z.array(passedThrough<unknown>()).optional(),
   retry: RETRY.optional(),
   maxCrashes: wholeNumber(1, 100).optional(),
+  deadLetter: z.strictObject({ exchange: z.string(), routingKey: z.string().optional() }).optional(),
 })
 
 const DEFINITION = z.strictObject({
@@ -132,6 +146,9 @@ export function defineTopology<const Queue extends string, const Exchange extend
 
   const kindOf = new Map<string, ExchangeKind | 'default'>([['', 'default']])
   for (const { name, kind } of exchanges) kindOf.set(name, kind)
+  for (const { name, deadLetter } of queues)
+    if (deadLetter && !kindOf.has(deadLetter.exchange))
+      throw new DanglingExchange(deadLetter.exchange, name, kindOf.keys())
   const bindings = Object.entries(definitions).flatMap(([name, queue]) =>
     bindingsOf(name.normalize('NFC'), queue, kindOf),
   )
@@ -159,14 +176,29 @@ function refuseTwins(named: readonly { readonly name: string }[], what: string):
   }
 }
 
-function queueOf<Name extends string>(name: Name, { kind, retry, maxCrashes }: ParsedQueue): QueueSettings<Name> {
+function queueOf<Name extends string>(
+  name: Name,
+  { kind, retry, maxCrashes, deadLetter }: ParsedQueue,
+): QueueSettings<Name> {
   if (kind === 'stream') {
     throw new NotSupported(
       `kind: 'stream'`,
       `streams are not built yet; leave the kind of queue "${name}" out for a standard queue`,
     )
   }
-  return { name, kind: 'standard', retry: retryOf(name, retry), maxCrashes: maxCrashes ?? DEFAULT_MAX_CRASHES }
+  return {
+    name,
+    kind: 'standard',
+    retry: retryOf(name, retry),
+    maxCrashes: maxCrashes ?? DEFAULT_MAX_CRASHES,
+    ...(deadLetter && { deadLetter: onwardOf(name, deadLetter) }),
+  }
+}
+
+function onwardOf(queue: string, { exchange, routingKey }: NonNullable<ParsedQueue['deadLetter']>): DeadLetterRoute {
+  const problem = routingKey ? nameProblem(routingKey) : undefined
+  if (problem !== undefined) throw new InvalidTopology(queue, `deadLetter.routingKey ${problem}`)
+  return { exchange: exchange.normalize('NFC'), routingKey: routingKey?.normalize('NFC') ?? null }
 }
 
 function retryOf(queue: string, given: ParsedQueue['retry'] = {}): RetryPolicy {

@@ -38,6 +38,7 @@ const CALLS: Readonly<Record<string, string>> = {
   'dead purge': 'dead purge --type none --yes',
   'schedules list': 'schedules list',
   'schedules remove': 'schedules remove nightly --yes',
+  journal: 'journal',
   audit: 'audit',
   config: 'config',
   completion: 'completion bash',

@@ -90,8 +90,8 @@ function actorsOf(b: Bench): Actor[] {
       [b.number],
     )
     const ids = rows.map((row) => row.id)
-    if (random() < 0.5) await run(client, purgeDeadLetters(t, { ids, queue: b.number }))
-    else await run(client, redrive(t, { ids, queue: b.number, by: 'bustle' }))
+    if (random() < 0.5) await run(client, purgeDeadLetters(t, { ids, queue: b.number, by: null }))
+    else await run(client, redrive(t, { ids, queue: b.number, by: 'bustle', to: null, payload: null, dry: false }))
   }
   const fold: Actor = async (client) => {
     await upkeep(b, 'fold_tally()', client)

@@ -154,6 +154,100 @@ describe('redrive', () => {
     await database.pool.query('delete from posthaste.dead_letters')
   })
 
+  test('to another queue counts as routed there, and both accounts are in balance', async () => {
+    const [id] = await die([{ type: 'billing', payload: 'moved' }])
+    expect(await posthaste.deadLetters.redrive(id!, { to: 'mail', by: 'ada' })).toMatchObject({ redriven: 1 })
+    await database.pool.query('select * from posthaste.relay_cycle(1000, true)')
+    const [delivery] = await posthaste.queue('mail').peek()
+    expect(delivery).toMatchObject({ payload: 'moved', attempts: 0 })
+    expect(delivery!.errors.at(-1)!.message).toContain('redriven by ada from queue "billing"')
+    expect((await posthaste.audit()).queues.map(({ difference }) => difference)).toEqual([0, 0])
+    expect((await posthaste.queue('billing').status()).dead).toBe(0)
+    await expect(posthaste.deadLetters.redrive('1', { to: 'mial' })).rejects.toMatchObject({ code: 'UNKNOWN_QUEUE' })
+  })
+
+  test('with another payload keeps the message’s id, and other queues keep what was published', async () => {
+    await die([{ type: 'x', exchange: 'orders', payload: { cents: -5 } }])
+    await database.pool.query(
+      `insert into posthaste.bindings (exchange, queue) select 'orders', id from posthaste.queues`,
+    )
+    const ids = [
+      ...(await die([{ type: 'x', exchange: 'orders', payload: { cents: -5 } }])),
+      ...(await die([], { queue: 'mail' })),
+    ]
+    await database.pool.query('delete from posthaste.bindings')
+    const [billed, mailed] = await Promise.all(ids.map((id) => posthaste.deadLetters.show(id)))
+    expect(billed!.messageId).toBe(mailed!.messageId)
+    await posthaste.deadLetters.redrive(billed!.id, { payload: { cents: 5 }, by: 'ada' })
+    await posthaste.deadLetters.redrive(mailed!.id)
+    await database.pool.query('select * from posthaste.relay_cycle(1000, true)')
+    expect(await posthaste.queue('billing').peek()).toMatchObject([
+      { messageId: billed!.messageId, payload: { cents: 5 } },
+    ])
+    expect(await posthaste.queue('mail').peek()).toMatchObject([
+      { messageId: billed!.messageId, payload: { cents: -5 } },
+    ])
+    await database.pool.query('select posthaste.trim_held()')
+    expect(await posthaste.queue('billing').peek()).toMatchObject([{ payload: { cents: 5 } }])
+  })
+
+  test('runs, also when its time to live is over; one already processed does not run twice', async () => {
+    const [id] = await die([{ type: 'billing', payload: 'late', expiresInMs: 60_000 }])
+    const { messageId } = (await posthaste.deadLetters.show(id!))!
+    await database.pool.query(
+      `update posthaste.outbox set expires_at = clock_timestamp() - interval '1 s' where message_id = $1`,
+      [messageId],
+    )
+    await posthaste.deadLetters.redrive(id!)
+    await database.pool.query('select * from posthaste.relay_cycle(1000, true)')
+    const [delivery] = await posthaste.queue('billing').receive()
+    expect(delivery).toMatchObject({ id: messageId, payload: 'late' })
+    await delivery!.deadLetter('again')
+    await database.pool.query(`select posthaste.note_processed('billing', array[$1::uuid])`, [messageId])
+    await posthaste.deadLetters.redrive({ queue: 'billing' })
+    await database.pool.query('select * from posthaste.relay_cycle(1000, true)')
+    expect(await posthaste.queue('billing').receive()).toEqual([])
+    expect((await posthaste.queue('billing').status()).depth).toBe(0)
+  })
+
+  test('that is only tried changes nothing, and answers as the real one would', async () => {
+    const [first, second] = await die([
+      { type: 'billing', payload: 1 },
+      { type: 'billing', payload: 2 },
+    ])
+    await database.pool.query('update posthaste.dead_letters set type = null, message = -1 where id = $1', [second])
+    const dry = await posthaste.deadLetters.redrive([first!, second!, '999999'], { dryRun: true })
+    expect(await posthaste.deadLetters.count()).toBe(2)
+    expect(await posthaste.deadLetters.redrive([first!, second!, '999999'])).toEqual(dry)
+    expect(dry).toEqual({ redriven: 1, missing: ['999999'], unreadable: [second] })
+  })
+
+  test('with a payload that Postgres cannot hold, or for many at once, changes nothing', async () => {
+    const ids = await die([
+      { type: 'billing', payload: 1 },
+      { type: 'billing', payload: 2 },
+    ])
+    const redrive = (which: Parameters<typeof posthaste.deadLetters.redrive>[0], payload: unknown) =>
+      posthaste.deadLetters.redrive(which, { payload })
+    await expect(redrive(ids, {})).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    await expect(redrive({}, {})).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    await expect(redrive(ids[0]!, 'a\u0000b')).rejects.toMatchObject({ code: 'INVALID_MESSAGE' })
+    await expect(redrive(ids[0]!, 'x'.repeat(1_048_577))).rejects.toMatchObject({ code: 'INVALID_MESSAGE' })
+    expect(await posthaste.deadLetters.count()).toBe(2)
+  })
+
+  test('and purge are written down: who, what, when', async () => {
+    const [first, second, third] = await die([1, 2, 3].map((payload) => ({ type: 'billing', payload })))
+    await posthaste.deadLetters.redrive(first!, { by: 'ada', to: 'mail', payload: { fixed: true } })
+    await posthaste.deadLetters.redrive(second!)
+    await posthaste.deadLetters.purge(third!, { by: 'bob' })
+    expect(await posthaste.journal({ queue: 'billing', limit: 3 })).toMatchObject([
+      { by: 'bob', act: 'purge-dead', queue: 'billing', facts: { ids: [Number(third)] }, at: expect.any(Date) },
+      { by: null, act: 'redrive', facts: { ids: [Number(second)] } },
+      { by: 'ada', act: 'redrive', facts: { ids: [Number(first)], to: 'mail', edited: true } },
+    ])
+  })
+
   test('wakes a sleeping relay', async () => {
     const [id] = await die([to('billing')])
     await using awake = posthasteOn(database)
@@ -227,6 +321,19 @@ describe('dead letters', () => {
     expect(await ids({ type: 'mail' })).toEqual(fresh)
     expect(await ids({ since: new Date(Date.now() - 60_000) })).toEqual(fresh)
     await expect(ids({ queue: 'mial' })).rejects.toMatchObject({ code: 'UNKNOWN_QUEUE' })
+  })
+
+  test('are found by a text in reason, key, payload or error, whatever its case, and by when they ended', async () => {
+    const [a] = await die([{ type: 'billing', payload: { name: 'Jos\u00e9' } }], { reason: 'Timeout 100%' })
+    const [b] = await die([{ type: 'billing', payload: {}, key: 'Customer_7' }])
+    const found = async (filter: object) => (await posthaste.deadLetters.list(filter)).map(({ id }) => id)
+    expect(await found({ text: 'jos\u00e9' })).toEqual([a])
+    expect(await found({ text: 'TIMEOUT 100%' })).toEqual([a])
+    expect(await found({ text: 'customer_7' })).toEqual([b])
+    expect(await found({ text: 'customer%' })).toEqual([])
+    expect(await found({ until: new Date(Date.now() - DAY_MS) })).toEqual([])
+    expect(await found({ until: new Date(Date.now() + DAY_MS) })).toEqual([b, a])
+    await expect(posthaste.deadLetters.list({ text: '' })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
   })
 
   test('of one queue are out of reach of another', async () => {

@@ -210,6 +210,16 @@ create table inbox_parts (
   PRIMARY KEY (name)
 );
 
+create table journal (
+  id bigint not null generated always as identity,
+  at timestamp with time zone not null default clock_timestamp(),
+  by text,
+  act text not null,
+  queue text,
+  facts jsonb not null,
+  PRIMARY KEY (id)
+);
+
 create table leases (
   id bigint not null generated always as identity,
   token uuid not null default gen_random_uuid(),
@@ -292,6 +302,7 @@ create table queues (
   owner text,
   declared_at timestamp with time zone not null default clock_timestamp(),
   flow jsonb not null default '{}'::jsonb,
+  dead_letter jsonb,
   UNIQUE (name),
   PRIMARY KEY (id),
   CHECK ((kind = ANY (ARRAY['standard'::text, 'stream'::text])))
@@ -421,6 +432,8 @@ create table outbox_p200001 partition of outbox FOR VALUES FROM ('200001') TO ('
 create table outbox_p400001 partition of outbox FOR VALUES FROM ('400001') TO (MAXVALUE);
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON effect_attempts FOR EACH ROW EXECUTE FUNCTION keep_effect_attempts();
+
+CREATE TRIGGER send_onward AFTER INSERT ON dead_letters FOR EACH ROW EXECUTE FUNCTION send_dead_letter_onward();
 
 CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT WHEN ((NOT pg_try_advisory_xact_lock_shared(1886349416, hashtext('⟨schema⟩:sleep'::text)))) EXECUTE FUNCTION wake_relay();
 
@@ -770,6 +783,11 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function note_act(_by text, _act text, _queue text, _facts jsonb)
+returns void
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function note_effect(_e effects, _event text, _worker text, _token bigint DEFAULT NULL::bigint, _call uuid DEFAULT NULL::uuid, _provider_key uuid DEFAULT NULL::uuid, _late boolean DEFAULT false, _outcome text DEFAULT NULL::text, _reason text DEFAULT NULL::text, _status integer DEFAULT NULL::integer, _response text DEFAULT NULL::text, _sealed boolean DEFAULT false)
 returns boolean
 language plpgsql
@@ -837,7 +855,7 @@ returns TABLE(id text, duplicate text)
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
-create function purge_dead_letters(_ids bigint[], _queue integer DEFAULT NULL::integer)
+create function purge_dead_letters(_ids bigint[], _queue integer DEFAULT NULL::integer, _by text DEFAULT NULL::text)
 returns TABLE(id bigint, queue text)
 language plpgsql
   set lock_timeout=10s
@@ -898,7 +916,7 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function redrive(_ids bigint[], _by text DEFAULT NULL::text, _queue integer DEFAULT NULL::integer)
+create function redrive(_ids bigint[], _by text DEFAULT NULL::text, _queue integer DEFAULT NULL::integer, _to integer DEFAULT NULL::integer, _payload text DEFAULT NULL::text, _dry boolean DEFAULT false)
 returns TABLE(id bigint, queue text, redriven boolean)
 language plpgsql
   set lock_timeout=10s
@@ -1017,6 +1035,11 @@ language plpgsql
 create function schedules_channel()
 returns text
 language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function send_dead_letter_onward()
+returns trigger
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function settle(_queue integer, _consumer text, _completed integer, _outcomes jsonb DEFAULT NULL::jsonb)

@@ -1,0 +1,31 @@
+import type { Query } from './queryable.ts'
+import type { Tables } from './tables.ts'
+
+/** What somebody did by hand. */
+export interface Act {
+  readonly id: string
+  readonly at: Date
+  /** Who said he did it; null for an unknown hand. */
+  readonly by: string | null
+  /** `redrive`, `purge-dead`, `erase` … */
+  readonly act: string
+  readonly queue: string | null
+  readonly facts: Readonly<Record<string, unknown>>
+}
+
+/** The newest acts first. */
+export function acts(
+  t: Tables,
+  { queue, before, limit }: { queue: string | null; before: string | null; limit: number },
+): Query<Act> {
+  return {
+    text: `
+      select id::text, at, by, act, queue, facts::text as facts
+      from ${t.of('journal')}
+      where ($1::text is null or queue = $1) and ($2::bigint is null or id < $2)
+      order by id desc
+      limit $3`,
+    values: [queue, before, limit],
+    decode: (row) => ({ ...row, at: new Date(row.at), facts: JSON.parse(row.facts) }) as Act,
+  }
+}
