@@ -20,10 +20,10 @@ export function acts(
 ): Query<Act> {
   return {
     text: `
-      select id::text, at, by, act, queue, facts::text as facts
-      from ${t.of('journal')}
-      where ($1::text is null or queue = $1) and ($2::bigint is null or id < $2)
-      order by id desc
+      select j.id::text, j.at, j.by, j.act, j.queue, j.facts::text as facts
+      from ${t.of('journal')} j
+      where ($1::text is null or j.queue = $1) and ($2::bigint is null or j.id < $2)
+      order by j.id desc
       limit $3`,
     values: [queue, before, limit],
     decode: (row) => ({ ...row, at: new Date(row.at), facts: JSON.parse(row.facts) }) as Act,
