@@ -5,11 +5,17 @@ import type { Prisma, PrismaClient } from '@prisma/client'
 import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import type { PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type { Knex } from 'knex'
+import type { Pool } from 'pg'
 import type { IDatabase, ITask } from 'pg-promise'
 import type { Sql, TransactionSql } from 'postgres'
 import type { Sequelize, Transaction as SequelizeTransaction } from 'sequelize'
 import type { DatabasePool, DatabaseTransactionConnection } from 'slonik'
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm'
+import type { Database } from '../../src/database.ts'
+import { drizzleDatabase } from '../../src/databases/drizzle.ts'
+import { knexDatabase } from '../../src/databases/knex.ts'
+import { prismaDatabase } from '../../src/databases/prisma.ts'
+import { typeormDatabase } from '../../src/databases/typeorm.ts'
 import type { AnyTransaction } from '../../src/index.ts'
 
 declare const publish: (tx: AnyTransaction) => void
@@ -49,3 +55,26 @@ publish({} as Sql)
 publish({} as DatabasePool)
 // @ts-expect-error db is no transaction
 publish({} as IDatabase<object>)
+
+// A handler's tx is the user's own type, inferred from what the database was made of.
+declare const db: NodePgDatabase<{ orders: typeof import('./subjects/drizzle.ts').orders }> & { $client: Pool }
+declare const prisma: PrismaClient
+declare const knex: Knex
+declare const dataSource: DataSource
+declare const pool: Pool
+declare function txOf<Tx>(database: Database<Tx>): Tx
+
+void txOf(drizzleDatabase(db)).query.orders.findFirst()
+void txOf(prismaDatabase(prisma, { pool })).order.findFirst()
+void txOf(knexDatabase(knex))('orders').insert({ id: 'a' })
+void txOf(knexDatabase(knex)).savepoint(async () => {})
+void txOf(typeormDatabase(dataSource)).getRepository('Order')
+publish(txOf(drizzleDatabase(db)))
+publish(txOf(prismaDatabase(prisma, { pool })))
+publish(txOf(knexDatabase(knex)))
+publish(txOf(typeormDatabase(dataSource)))
+
+// @ts-expect-error Prisma does not say which pool it stands on
+prismaDatabase(prisma)
+// @ts-expect-error postgres.js is no pg
+drizzleDatabase({} as PostgresJsDatabase<Record<string, never>> & { $client: Sql })

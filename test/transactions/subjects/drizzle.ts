@@ -4,7 +4,7 @@ import { pgTable, text } from 'drizzle-orm/pg-core'
 import pg from 'pg'
 import type { Subject } from '../subject.ts'
 
-const orders = pgTable('orders', { id: text().primaryKey() })
+export const orders = pgTable('orders', { id: text().primaryKey() })
 
 type Tx = Parameters<Parameters<NodePgDatabase['transaction']>[0]>[0]
 

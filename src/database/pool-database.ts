@@ -1,0 +1,361 @@
+import { z } from 'zod'
+import type {
+  Database,
+  Guarded,
+  NoSession,
+  Queryable,
+  Row,
+  Session,
+  SessionOptions,
+  StatementOptions,
+} from '../database.ts'
+import {
+  CommitUnknown,
+  ConnectionLost,
+  DatabaseUnreachable,
+  TransactionControlRefused,
+  TransactionOver,
+  TransactionRolledBack,
+} from '../errors.ts'
+import { summarise } from '../rules/error-summary.ts'
+import { milliseconds, parseOptions } from '../rules/options.ts'
+import { terminateBackend } from './backend.ts'
+import { answerWithin } from './deadline.ts'
+import { condemns, isRefusal, isStale } from './fault.ts'
+import { Lane } from './lane.ts'
+import { ignore, type PgClient, type PgPool, partsOf, quieten, serverOf } from './pool.ts'
+import { answeredBy, isDirect, nameOf, pidOf } from './prepared.ts'
+import { clientOptionsOf, openSession } from './session.ts'
+import { refuseTransactionControl } from './transaction-control.ts'
+
+export interface PgDatabaseOptions {
+  /** How long Postgres may take to answer one of our statements, or the pool to give a connection, in milliseconds; then the connection is destroyed. @default 30_000 */
+  readonly deadlineMs?: number
+  /**
+   * Whether our hot statements are prepared once per connection: a third less work for the server. It is done on connections
+   * that are seen to lead to a server process of their own, never through a pooler such as PgBouncer. @default true
+   */
+  readonly prepare?: boolean
+}
+
+const DEFAULTS = Object.freeze({ deadlineMs: 30_000, prepare: true })
+
+const OPTIONS = z.strictObject({
+  deadlineMs: milliseconds(1).default(DEFAULTS.deadlineMs),
+  prepare: z.boolean().default(DEFAULTS.prepare),
+})
+
+export function parsePgDatabaseOptions(options: PgDatabaseOptions): Required<PgDatabaseOptions> {
+  return parseOptions(OPTIONS, options)
+}
+
+/** A database on a `pg` pool, or on what a library has in its place. */
+export class PoolDatabase<Client extends PgClient> implements Database<Client> {
+  readonly name: string
+  readonly #pool: PgPool<Client>
+  readonly #options: Required<PgDatabaseOptions>
+  readonly #checkouts = new WeakMap<Client, Checkout<Client>>()
+
+  constructor(name: string, pool: PgPool<Client>, options: Required<PgDatabaseOptions>) {
+    this.name = name
+    this.#pool = pool
+    this.#options = options
+    quieten(pool)
+  }
+
+  async transaction<Result>(work: (tx: Client) => Promise<Result>): Promise<Result> {
+    const checkout = await this.#checkOut()
+    this.#checkouts.set(checkout.client, checkout)
+    try {
+      await checkout.begin()
+      const result = await checkout.lend(work)
+      await checkout.commit()
+      return result
+    } catch (error) {
+      await checkout.rollBack(error)
+      throw error
+    } finally {
+      this.#checkouts.delete(checkout.client)
+      checkout.release()
+    }
+  }
+
+  queryable(tx: Client): Queryable {
+    const checkout = this.#checkouts.get(tx)
+    if (checkout?.client === tx) return checkout
+    return { query: (text, values) => tx.query({ text, values: [...values] }) }
+  }
+
+  async query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
+    const checkout = await this.#checkOut()
+    try {
+      if (options?.name !== undefined) await checkout.lookBehind()
+      return await checkout.query(text, values, options)
+    } finally {
+      checkout.release()
+    }
+  }
+
+  guard(tx: Client, admit: Admit = refuseControl): Guarded<Client> {
+    const checkout = this.#checkouts.get(tx)
+    const guarded = guard(tx, checkout?.lane ?? new Lane(), () => checkout?.ended === true, admit)
+    if (checkout) this.#checkouts.set(guarded.tx, checkout)
+    return guarded
+  }
+
+  /** Is its connection known to be of no more use? What is committed on it then has an outcome that nobody knows. */
+  broken(tx: Client): boolean {
+    return this.#checkouts.get(tx)?.broken === true
+  }
+
+  async abandon(tx: Client): Promise<void> {
+    const checkout = this.#checkouts.get(tx)
+    if (!checkout || checkout.released) return
+    checkout.abandon()
+    if (checkout.pid !== undefined) await terminateBackend(this, checkout.pid, this.#options.deadlineMs)
+  }
+
+  async session({ applicationName, url }: SessionOptions): Promise<Session | NoSession> {
+    const { deadlineMs } = this.#options
+    if (url) return openSession({ connectionString: url }, { applicationName, deadlineMs, sameAs: this })
+    return openSession(clientOptionsOf(this.#pool.options), { applicationName, deadlineMs })
+  }
+
+  async #checkOut(): Promise<Checkout<Client>> {
+    for (;;) {
+      const checkout = new Checkout(await this.#connect(), this.#options)
+      if (checkout.idle) return checkout
+      checkout.break(new ConnectionLost('pool', 'it came out of the pool inside a transaction'))
+      checkout.release()
+    }
+  }
+
+  async #connect(): Promise<Client> {
+    const arriving = this.#pool.connect()
+    let late = false
+    arriving.then((client) => late && client.release(), ignore)
+    try {
+      return await answerWithin(this.#options.deadlineMs, arriving, () => (late = true))
+    } catch (error) {
+      const reason = late
+        ? `the pool gave no connection within ${this.#options.deadlineMs} ms`
+        : summarise(error).message
+      throw new DatabaseUnreachable(serverOf(this.#pool.options), reason, { cause: error })
+    }
+  }
+}
+
+const BEGIN = 'begin isolation level read committed'
+const BEGIN_AND_LOOK = `${BEGIN}; select pg_backend_pid() as pid`
+const LOOK = 'select pg_backend_pid() as pid'
+
+/** A client of the pool while it is ours. What breaks it is remembered, and then it is destroyed instead of released. */
+class Checkout<Client extends PgClient> implements Queryable {
+  readonly client: Client
+  readonly lane: Lane
+  readonly #options: Required<PgDatabaseOptions>
+  readonly #abandoned = Promise.withResolvers<never>()
+  #broken: Error | undefined
+  pid: number | undefined
+  /** The work is done: what it left behind may not slip in after COMMIT. */
+  ended = false
+  released = false
+
+  constructor(client: Client, options: Required<PgDatabaseOptions>) {
+    this.client = client
+    this.lane = partsOf(client).pipeline ? PIPELINE : new Lane()
+    this.#options = options
+    this.#abandoned.promise.catch(ignore)
+    partsOf(client).on('error', this.break)
+    this.pid = pidOf(client)
+  }
+
+  get prepares(): boolean {
+    return this.#options.prepare && isDirect(this.client)
+  }
+
+  get broken(): boolean {
+    return this.#broken !== undefined
+  }
+
+  get idle(): boolean {
+    return (this.#status ?? 'I') === 'I'
+  }
+
+  async begin(): Promise<void> {
+    if (this.pid !== undefined) await this.#ask({ text: BEGIN })
+    else this.#learn((await this.#ask({ text: BEGIN_AND_LOOK }))[1])
+  }
+
+  /** A session's own statements may be prepared; a pooler's would turn up in another session. */
+  async lookBehind(): Promise<void> {
+    if (this.pid === undefined) this.#learn(await this.#ask({ text: LOOK }))
+  }
+
+  query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
+    return this.#ask({ text, values: [...values], name: this.#nameOf(text, options) })
+  }
+
+  async lend<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
+    try {
+      return await Promise.race([(async () => work(this.client))(), this.#abandoned.promise])
+    } finally {
+      this.ended = true
+    }
+  }
+
+  async commit(): Promise<void> {
+    const { command } = await this.#ask({ text: 'commit' }).catch((error) => {
+      throw isRefusal(error) ? error : new CommitUnknown({ cause: error })
+    })
+    if (command !== 'COMMIT') throw new TransactionRolledBack()
+  }
+
+  /** Never throws: the error that led here is the one to tell. */
+  async rollBack(reason: unknown): Promise<void> {
+    if (isStale(reason)) this.break(reason as Error)
+    if (this.#broken) return
+    try {
+      if (this.#status !== 'I') await this.#ask({ text: 'rollback' })
+    } catch (error) {
+      this.break(error as Error)
+    }
+  }
+
+  abandon(): void {
+    const over = new TransactionOver()
+    this.#abandoned.reject(over)
+    this.break(over)
+    this.release()
+  }
+
+  readonly break = (error: Error): void => {
+    if (this.#broken) return
+    this.#broken = error
+    partsOf(this.client).connection?.stream?.destroy()
+  }
+
+  release(): void {
+    if (this.released) return
+    this.released = true
+    if (!this.idle) this.break(new ConnectionLost('transaction', 'it was still open'))
+    this.client.release(this.#broken)
+    if (!this.#broken) partsOf(this.client).off('error', this.break) // one that is thrown away may still complain
+  }
+
+  get #status() {
+    return partsOf(this.client).getTransactionStatus?.()
+  }
+
+  // The deadline counts from here, whatever else the connection has to do first.
+  #ask(config: Statement): Promise<Answer> {
+    return answerWithin(
+      this.#options.deadlineMs,
+      this.lane.run(() => this.#send(config)),
+      this.break,
+    )
+  }
+
+  async #send(config: Statement): Promise<Answer> {
+    if (this.#broken) throw this.#broken
+    try {
+      return await this.client.query(config)
+    } catch (error) {
+      if (condemns(error)) this.break(error as Error)
+      throw error
+    }
+  }
+
+  #learn(answer: Answer): void {
+    this.pid = Number(answer.rows[0]?.pid)
+    answeredBy(this.client, this.pid)
+  }
+
+  #nameOf(text: string, options: StatementOptions | undefined): string | undefined {
+    return options?.name === undefined || !this.prepares ? undefined : nameOf(text, options.name)
+  }
+}
+
+interface Statement {
+  readonly text: string
+  readonly values?: unknown[]
+  readonly name?: string | undefined
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: pg answers a text of several statements with an array
+type Answer = any
+
+// A pipelined client keeps its own order, and sends without waiting.
+const PIPELINE = { run: <Sent>(send: () => Promise<Sent>) => send() } as Lane
+
+const LENT = new Set<PropertyKey>(['release', 'end', 'connect'])
+
+/** Sees each statement before it is sent: throws for one that may not be, and has the answer of one that need not be. */
+export type Admit = (text: string) => object | undefined
+
+function refuseControl(text: string): undefined {
+  refuseTransactionControl(text)
+}
+
+function guard<Client extends PgClient>(
+  client: Client,
+  lane: Lane,
+  ended: () => boolean,
+  admit: Admit,
+): Guarded<Client> {
+  let over = false
+  const check = (config: unknown) => {
+    if (over || ended()) throw new TransactionOver()
+    return admit(textOf(config))
+  }
+  const query = guardedQuery(client, lane, check)
+  const tx = new Proxy(client, {
+    get(target, key) {
+      if (key === 'query') return query
+      if (LENT.has(key)) return refuse(key)
+      const value = Reflect.get(target, key)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  return { tx, revoke: () => (over = true) }
+}
+
+type PgCallback = (error: unknown, result?: unknown) => void
+
+// pg's own three ways: a promise, a callback, and a thing that submits itself (cursors, streams).
+function guardedQuery(client: PgClient, lane: Lane, check: (config: unknown) => object | undefined) {
+  return (config: unknown, ...rest: unknown[]): unknown => {
+    const send = client.query.bind(client) as (...parameters: unknown[]) => Promise<unknown>
+    if (submitsItself(config)) {
+      check(config)
+      return send(config, ...rest)
+    }
+    const callback = typeof rest.at(-1) === 'function' ? (rest.pop() as PgCallback) : undefined
+    const answer = lane.run(async () => check(config) ?? send(config, ...rest))
+    if (!callback) {
+      // Not waited for, it may be refused long after the handler is done: that is no reason for the process to end.
+      answer.catch(ignore)
+      return answer
+    }
+    answer.then(
+      (result) => process.nextTick(callback, undefined, result),
+      (error) => process.nextTick(callback, error),
+    )
+    return undefined
+  }
+}
+
+function submitsItself(config: unknown): boolean {
+  return typeof (config as { submit?: unknown } | null)?.submit === 'function'
+}
+
+function textOf(config: unknown): string {
+  const text = typeof config === 'string' ? config : (config as { text?: unknown } | null)?.text
+  return typeof text === 'string' ? text : ''
+}
+
+function refuse(key: PropertyKey) {
+  return () => {
+    throw new TransactionControlRefused(String(key))
+  }
+}
