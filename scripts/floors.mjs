@@ -13,7 +13,7 @@ const ROOMS = [
   [1, /^src\/(database|transport|transaction-handles)\//],
   ['side', /^src\/(databases|transports|telemetry|embedded)\//],
   [3, /^src\/(index|posthaste|testing)\.ts$/],
-  [3, /^src\/(cli|dashboard|demo)\//],
+  [3, /^src\/(cli|dashboard|demo|testing)\//],
   [2, /^src\//],
 ]
 

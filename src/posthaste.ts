@@ -105,6 +105,17 @@ const START = z.strictObject({
   consumers: z.boolean().default(true),
 })
 
+/** What the side doors of a Posthaste, its test kit and its health, look at. */
+export interface Insides<Tx> {
+  readonly context: Context<Tx>
+  readonly retention: Required<Retention>
+  readonly consumers: readonly Pick<Consumer<Tx, Guarantee>, 'queue' | 'drain'>[]
+  readonly running: boolean
+}
+
+/** @internal */
+export let insidesOf: <Tx>(posthaste: Posthaste<Tx>) => Insides<Tx>
+
 const STOP = z.strictObject({ timeoutMs: milliseconds().default(30_000) })
 
 /**
@@ -145,6 +156,15 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   readonly #lifecycle: Lifecycle<StopOptions>
   #starting: z.output<typeof START> = START.parse({})
   #relaying = false
+
+  static {
+    insidesOf = (posthaste) => ({
+      context: posthaste.#context,
+      retention: posthaste.#options.retention,
+      consumers: posthaste.#consumers,
+      running: posthaste.#lifecycle.running,
+    })
+  }
 
   constructor(options: PosthasteOptions<Tx, QueueName>) {
     this.#options = parseOptions(OPTIONS, options)

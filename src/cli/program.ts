@@ -129,7 +129,8 @@ Example:
   return root
 }
 
-function completed([first, second, ...rest]: readonly string[]): string[] {
+/** What is run for words that leave something out: `dead` lists, `help x` is `x --help`. */
+export function completed([first, second, ...rest]: readonly string[]): string[] {
   if (first === undefined) return ['--help']
   if (first === 'help') return completed([second, ...rest, '--help'].filter((word) => word !== undefined))
   const untold = second === undefined || (second.startsWith('-') && second !== '-h' && second !== '--help')

@@ -10,6 +10,7 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statfsSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -29,8 +30,8 @@ export interface DataDirectory {
   readonly temporary?: string
 }
 
-export function openDataDirectory(path: string | undefined): DataDirectory {
-  return path === undefined ? temporaryDirectory() : keptDirectory(resolve(path))
+export function openDataDirectory(path: string | undefined, { inMemory = false } = {}): DataDirectory {
+  return path === undefined ? temporaryDirectory(inMemory) : keptDirectory(resolve(path))
 }
 
 /** Files of a cluster that exists already are left as they are. */
@@ -85,9 +86,9 @@ function keptDirectory(path: string): DataDirectory {
   return { path, account }
 }
 
-function temporaryDirectory(): DataDirectory {
+function temporaryDirectory(inMemory: boolean): DataDirectory {
   const account = serverAccount()
-  const base = shared(account)
+  const base = (inMemory && memory(account)) || shared(account)
   sweep(base)
   const temporary = mkdtempSync(join(base, PREFIX))
   own(temporary, process.pid)
@@ -110,6 +111,19 @@ function own(temporary: string, pid: number): void {
 // Root's TMPDIR may be root's alone.
 function shared(account: Account): string {
   return [tmpdir(), '/var/tmp'].find((candidate) => reachable(candidate, account)) ?? tmpdir()
+}
+
+const MEMORY = '/dev/shm'
+const ENOUGH_BYTES = 2 * 1_024 ** 3
+
+// Containers often have 64 MB of it.
+function memory(account: Account): string | undefined {
+  try {
+    const { bavail, bsize } = statfsSync(MEMORY)
+    return bavail * bsize >= ENOUGH_BYTES && reachable(MEMORY, account) ? MEMORY : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function give(path: string, { uid, gid }: Account): void {

@@ -21,6 +21,11 @@ import { Watchdog } from './watchdog.ts'
 export interface EmbeddedPostgresOptions {
   /** Where the files live. One that is given is kept and found again; @default a temporary one, removed by `stop()`. */
   readonly dataDir?: string
+  /**
+   * Keeps temporary files in memory, where the machine has 2 GB of it to spare (/dev/shm): creating a database takes a tenth of
+   * the time. @default false
+   */
+  readonly inMemory?: boolean
   /** The TCP port on 127.0.0.1; @default a free one below the range the kernel hands out, so that a restart finds it free again. */
   readonly port?: number
   /** Server settings as in postgresql.conf, `{ max_connections: 300, fsync: 'off' }`; @default PostgreSQL's own. */
@@ -50,7 +55,7 @@ const POLL_MS = 20
  * ```
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
-  const directory = openDataDirectory(options.dataDir)
+  const directory = openDataDirectory(options.dataDir, options)
   try {
     return await startIn(directory, options)
   } catch (error) {

@@ -1,22 +1,41 @@
+// Every fenced block of the documentation is run, or says by its language that it is none to run:
+//
+//   ts                 a program: it ends with 0 and writes nothing to stderr, on a migrated database of its own (DATABASE_URL)
+//   ts vitest          a test file, run by vitest
+//   ts file=NAME       written as NAME beside the programs of the page that follow; they import it
+//   sql                statements, on a migrated database with the topology SHOWN below
+//   sh                 commands: each that begins with posthaste (npx or not) is one the command line takes, options and all
+//   text, yaml, json, ini   shown: output, drawings, files. Anything else fails.
+//
+// All ts blocks are type-checked together, as a user's compiler would.
 import { spawn } from 'node:child_process'
-import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { CommandUnknownOpts } from '@commander-js/extra-typings'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { completed, wholeProgram } from '../../src/cli/program.ts'
 import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
 import { createDatabase } from '../support/database.ts'
 import { ROOT } from '../support/process.ts'
+import { BLOCKS, type Block, runnable } from './blocks.ts'
 
 const SCRATCH = join(ROOT, '.posthaste', `blocks-${process.pid}`)
-const PAGES = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
-const BLOCKS = PAGES.flatMap((page) => blocksOf(page))
+const SHOWN_ONLY = ['text', 'yaml', 'json', 'ini', '']
+const PROGRAMS = BLOCKS.filter(({ language }) => language === 'ts')
 
+beforeAll(() => {
+  for (const block of PROGRAMS) {
+    mkdirSync(dirname(fileOf(block)), { recursive: true })
+    writeFileSync(fileOf(block), runnable(block.text))
+  }
+})
 afterAll(() => rmSync(SCRATCH, { recursive: true, force: true }))
 
 describe('what the documentation shows runs', () => {
   it('the first program of the README is the first example', () => {
     const example = readFileSync(join(ROOT, 'examples/01-publish-in-a-transaction.ts'), 'utf8')
     const [program] = example.split('\n// Output:')
-    const shown = BLOCKS.find(({ page, language }) => page === 'README.md' && language === 'ts')!.text
+    const shown = PROGRAMS.find(({ page }) => page === 'README.md')!.text
     expect(shown.trim()).toBe(
       program!
         .replace(/^\/\/.*\n/, '')
@@ -25,14 +44,24 @@ describe('what the documentation shows runs', () => {
     )
   })
 
-  it.each(BLOCKS.filter(({ language }) => language === 'ts'))('$page, line $line', async ({ page, line, text }) => {
+  it('every block is of a language that is run, or only shown', () => {
+    const known = ['ts', 'sql', 'sh', ...SHOWN_ONLY]
+    const strange = BLOCKS.filter(({ language }) => !known.includes(language))
+    expect(strange.map(({ page, line, language }) => `${page}:${line} ${language}`)).toEqual([])
+  })
+
+  it.each(PROGRAMS.filter(({ mark }) => mark === ''))('$page, line $line', async (block) => {
     await using database = await createDatabase()
-    mkdirSync(SCRATCH, { recursive: true })
-    const file = join(SCRATCH, `${page.replaceAll('/', '-')}-${line}.ts`)
-    writeFileSync(file, text.replaceAll("'posthaste'", "'../../src/index.ts'"))
-    const { code, stderr } = await runProgram(file, database.url)
-    expect(stderr).toBe('')
-    expect(code).toBe(0)
+    const { code, stderr, stdout } = await run(process.execPath, [fileOf(block)], database.url)
+    expect({ code, stderr, told: code === 0 ? '' : stdout }).toEqual({ code: 0, stderr: '', told: '' })
+  })
+
+  it.each(PROGRAMS.filter(({ mark }) => mark === 'vitest'))('$page, line $line (vitest)', async (block) => {
+    await using database = await createDatabase()
+    const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
+    const args = [vitest, 'run', '--root', dirname(fileOf(block)), '--config', join(ROOT, 'test/docs/vitest.config.ts')]
+    const { code, stdout, stderr } = await run(process.execPath, args, database.url)
+    expect({ code, told: code === 0 ? '' : stdout + stderr }).toEqual({ code: 0, told: '' })
   })
 
   it.each(BLOCKS.filter(({ language }) => language === 'sql'))('$page, line $line (SQL)', async ({ text }) => {
@@ -40,6 +69,33 @@ describe('what the documentation shows runs', () => {
     await new Posthaste({ database: pgDatabase(database.pool), topology: SHOWN }).declare()
     for (const statement of text.split(/;\s*$/m).filter((part) => part.trim() !== ''))
       await database.pool.query(statement)
+  })
+
+  it.each(BLOCKS.filter(({ language, text }) => language === 'sh' && commandsOf(text).length > 0))(
+    '$page, line $line (commands)',
+    async ({ text }) => {
+      for (const words of commandsOf(text)) await parsed(words)
+    },
+  )
+
+  it('and its programs are well typed', async () => {
+    const config = join(SCRATCH, 'tsconfig.json')
+    writeFileSync(
+      config,
+      JSON.stringify({
+        extends: join(ROOT, 'tsconfig.json'),
+        compilerOptions: {
+          allowImportingTsExtensions: true,
+          rewriteRelativeImportExtensions: false,
+          noUnusedLocals: false,
+          noUnusedParameters: false,
+        },
+        include: [`${SCRATCH}/**/*.ts`],
+      }),
+    )
+    const { stdout, code } = await run(join(ROOT, 'node_modules/.bin/tsc'), ['--project', config], '')
+    expect(stdout).toBe('')
+    expect(code).toBe(0)
   })
 })
 
@@ -49,25 +105,73 @@ const SHOWN = defineTopology({
   queues: { billing: {}, mail: { from: [{ exchange: 'orders', routingKey: 'order.#' }] } },
 })
 
-function blocksOf(page: string): { page: string; line: number; language: string; text: string }[] {
-  const text = readFileSync(join(ROOT, page), 'utf8')
-  return [...text.matchAll(/^```(ts|sql)\n(.*?)^```/gms)].map((found) => ({
-    page,
-    line: text.slice(0, found.index).split('\n').length,
-    language: found[1]!,
-    text: found[2]!,
-  }))
+function fileOf({ page, line, mark }: Block): string {
+  const directory = join(SCRATCH, page.replaceAll('/', '-'))
+  if (mark.startsWith('file=')) return join(directory, mark.slice('file='.length))
+  return join(directory, mark === 'vitest' ? `${line}.test.ts` : `${line}.ts`)
 }
 
-async function runProgram(file: string, url: string): Promise<{ code: number | null; stderr: string }> {
-  const child = spawn(process.execPath, [file], {
-    env: { ...process.env, DATABASE_URL: url, NODE_NO_WARNINGS: '1' },
-    stdio: ['ignore', 'ignore', 'pipe'],
-    timeout: 30_000,
+/** The calls of posthaste in a script, as lists of words. */
+function commandsOf(script: string): string[][] {
+  const lines = script.replaceAll('\\\n', ' ').split('\n')
+  return lines.flatMap((line) => {
+    const words = wordsOf(line)
+    const at = words.findIndex((word) => word === 'posthaste' || word.endsWith('/posthaste'))
+    const before = words.slice(0, at)
+    const called = at !== -1 && before.every((word) => word === 'npx' || word === 'exec' || /^[A-Z_]+=/.test(word))
+    return called ? [words.slice(at + 1)] : []
+  })
+}
+
+// Enough of a shell: quotes, comments, and the end of a simple command.
+function wordsOf(line: string): string[] {
+  const words = [...line.matchAll(/'([^']*)'|"([^"]*)"|(#.*$)|([|;&<>]+.*$)|([^\s'"]+)/g)]
+  return words.flatMap(([, single, double, comment, end, bare]) => {
+    if (comment !== undefined || end !== undefined) return []
+    return [single ?? double ?? bare!]
+  })
+}
+
+/** Parses a command line as the program would, and does nothing. */
+async function parsed(words: readonly string[]): Promise<void> {
+  const root = await wholeProgram()
+  disarm(root)
+  const answer = await root.parseAsync(completed(words), { from: 'user' }).catch((error) => error)
+  const fine = ['commander.helpDisplayed', 'commander.version', undefined]
+  expect({ words, refused: fine.includes(answer?.code) ? undefined : answer.message }).toEqual({
+    words,
+    refused: undefined,
+  })
+}
+
+function disarm(command: CommandUnknownOpts): void {
+  command.configureOutput({ writeOut: () => {} })
+  if (command.commands.length === 0) command.action(() => {})
+  for (const each of command.commands) disarm(each)
+}
+
+interface Ran {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+async function run(program: string, args: readonly string[], url: string): Promise<Ran> {
+  const child = spawn(program, args, {
+    env: {
+      ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(VITEST|NODE_ENV|NODE_TEST)/.test(name))),
+      DATABASE_URL: url,
+      POSTHASTE_TEST_URL: inject('server').url,
+      NODE_NO_WARNINGS: '1',
+      NO_COLOR: '1',
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 60_000,
     killSignal: 'SIGKILL',
   })
-  let stderr = ''
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (data) => (stdout += data))
   child.stderr.on('data', (data) => (stderr += data))
   const code = await new Promise<number | null>((resolve, reject) => child.on('close', resolve).on('error', reject))
-  return { code, stderr }
+  return { code, stdout, stderr }
 }

@@ -39,7 +39,7 @@ async function theServer(prefix: string): Promise<Served> {
   const { TEST_DATABASE_URL: given, TEST_POSTGRES_IMAGE: image } = process.env
   if (given) return { url: given, stop: () => dropAll(given, prefix) }
   if (image) return await startContainer(image)
-  const embedded = await startEmbeddedPostgres({ settings: TEST_SETTINGS })
+  const embedded = await startEmbeddedPostgres({ settings: TEST_SETTINGS, inMemory: true })
   return { url: embedded.url, stop: () => embedded.stop() }
 }
 
