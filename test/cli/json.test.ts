@@ -13,7 +13,7 @@ import { deviations, parseShape } from '../support/shape.ts'
 // Each command is a process of its own.
 vi.setConfig({ testTimeout: 120_000 })
 
-const topology = defineTopology({ exchanges: { orders: 'topic' }, queues: { billing: {}, mail: {} } })
+const topology = defineTopology({ exchanges: { orders: 'topic' }, queues: { billing: {}, mail: {}, old: {} } })
 const COMMANDS = await everyCommand()
 const home = scratch()
 
@@ -32,6 +32,11 @@ const CALLS: Readonly<Record<string, string>> = {
   status: 'status',
   publish: 'publish --routing-key mail --payload 1',
   peek: 'peek mail',
+  'queue pause': 'queue pause billing',
+  'queue resume': 'queue resume billing',
+  'queue purge': 'queue purge old --yes',
+  'queue delete': 'queue delete old --yes',
+  'queue cancel': 'queue cancel mail 0190a000-0000-7000-8000-000000000001',
   'dead list': 'dead list',
   'dead show': 'dead show 1',
   'dead redrive': 'dead redrive 2',
