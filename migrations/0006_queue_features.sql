@@ -38,7 +38,19 @@ create table journal (
   facts jsonb not null
 );
 
+-- Attempts that failed, beside the history that goes with the delivery: what became of a message is told when it is done, too.
+create table attempts (
+  message_id uuid not null,
+  queue integer not null,
+  n integer not null,
+  fact jsonb not null,
+  at timestamptz not null default clock_timestamp(),
+  primary key (message_id, queue, n)
+);
+create index attempts_at on attempts (at);
+
 -- Down Migration
+drop table attempts;
 drop table journal;
 alter table queues drop column dead_letter;
 drop table requests, schedules;

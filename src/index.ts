@@ -99,4 +99,5 @@ export {
 export type { ScheduleOptions, Schedules, StoredSchedule } from './schedules.ts'
 export type { Paused, QueueStatus, Status } from './status.ts'
 export type { DeclareOptions, StoredTopology, TopologyDiff } from './topology.ts'
+export type { Trace, TracedDelivery, TracedMessage, TraceOptions } from './trace.ts'
 export type { AnyTransaction } from './transaction-handle.ts'

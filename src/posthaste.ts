@@ -40,6 +40,7 @@ import { defineTopology, type QueueSettings, type Topology } from './rules/topol
 import { type ScheduleOptions, Schedules } from './schedules.ts'
 import { type Status, status } from './status.ts'
 import { type DeclareOptions, type StoredTopology, type TopologyDiff, TopologyStore } from './topology.ts'
+import { type Trace, type TraceOptions, trace } from './trace.ts'
 import type { AnyTransaction } from './transaction-handle.ts'
 
 export interface PosthasteOptions<Tx, QueueName extends string> {
@@ -313,6 +314,18 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   /** The dead letters of all queues. */
   get deadLetters(): DeadLetters {
     return new DeadLetters(this.#context, { wakeRelay: () => this.#wakeRelay() })
+  }
+
+  /**
+   * What became of a message: what was published, where it was routed, every attempt, who processed it, and what was published
+   * because of it; undefined when nothing is known of this id.
+   *
+   * ```ts
+   * const { deliveries, children } = (await posthaste.trace(id))!
+   * ```
+   */
+  trace(messageId: string, options?: TraceOptions): Promise<Trace | undefined> {
+    return trace(this.#context, messageId, options)
   }
 
   /** Who did what by hand, the newest first: redrives, purges, erasures. Kept for a year. */

@@ -50,6 +50,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'list or remove recurring messages',
     load: async () => (await import('./schedules.ts')).schedulesCommand(),
   },
+  trace: {
+    summary: 'what became of a message, and of what it caused',
+    load: async () => (await import('./trace.ts')).traceCommand(),
+  },
   journal: {
     summary: 'who did what by hand',
     load: async () => (await import('./journal.ts')).journalCommand(),

@@ -48,6 +48,11 @@ export function trimDedupe(t: Tables): Query<{ done: boolean }> {
   return step(t, 'trim_dedupe')
 }
 
+/** Forgets attempts past retention. */
+export function trimAttempts(t: Tables, retentionMs: number): Query<{ done: boolean }> {
+  return step(t, 'trim_attempts', retentionMs)
+}
+
 /** Forgets requests whose requester is gone. */
 export function trimRequests(t: Tables): Query<{ done: boolean }> {
   return step(t, 'trim_requests')

@@ -9,6 +9,7 @@ import {
   foldTally,
   makeInboxPart,
   makePartitions,
+  trimAttempts,
   trimDeadLetters,
   trimDedupe,
   trimHeld,
@@ -73,6 +74,7 @@ const STEPS: readonly Step[] = [
   { name: 'trim-held', query: (t) => trimHeld(t) },
   { name: 'trim-inbox', query: (t, { inboxMs }) => trimInbox(t, inboxMs) },
   { name: 'trim-dedupe', query: (t) => trimDedupe(t) },
+  { name: 'trim-attempts', query: (t, { outboxMs }) => trimAttempts(t, outboxMs) },
   { name: 'trim-requests', query: (t) => trimRequests(t) },
   { name: 'trim-dead-letters', query: (t, { deadLettersMs }) => trimDeadLetters(t, deadLettersMs) },
 ]

@@ -44,6 +44,7 @@ const CALLS: Readonly<Record<string, string>> = {
   'schedules list': 'schedules list',
   'schedules remove': 'schedules remove nightly --yes',
   journal: 'journal',
+  trace: 'trace 0190a000-0000-7000-8000-00000000000a --depth 1',
   audit: 'audit',
   config: 'config',
   completion: 'completion bash',
@@ -61,7 +62,8 @@ beforeAll(async () => {
   await posthaste.declare()
   await posthaste.schedule('nightly', '0 3 * * *', { type: 'mail', payload: {} })
   const messages = ['billing', 'billing', 'mail', 'mail'].map((type) => ({ type, payload: { n: 1 } }))
-  await pgDatabase(database.pool).transaction((tx) => posthaste.publish(tx, messages))
+  const traced = { type: 'nobody', payload: {}, id: '0190a000-0000-7000-8000-00000000000a' }
+  await pgDatabase(database.pool).transaction((tx) => posthaste.publish(tx, [...messages, traced]))
   await database.pool.query('select * from posthaste.relay_cycle(1000, true)')
   await database.pool.query(
     `select posthaste.dead_letter(lease_id, token, position, 'no such account') from posthaste.receive('billing', 10)`,

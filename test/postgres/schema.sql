@@ -31,6 +31,16 @@ create type claimed as (
   published_at timestamp with time zone
 );
 
+create table attempts (
+  message_id uuid not null,
+  queue integer not null,
+  n integer not null,
+  fact jsonb not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (message_id, queue, n)
+);
+CREATE INDEX attempts_at ON attempts USING btree (at);
+
 create table bindings (
   exchange text not null,
   queue integer not null,
@@ -433,6 +443,8 @@ create table outbox_p400001 partition of outbox FOR VALUES FROM ('400001') TO (M
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON effect_attempts FOR EACH ROW EXECUTE FUNCTION keep_effect_attempts();
 
+CREATE TRIGGER note_attempts AFTER INSERT ON scheduled FOR EACH ROW WHEN ((jsonb_array_length(new.history) > 0)) EXECUTE FUNCTION note_attempts();
+
 CREATE TRIGGER send_onward AFTER INSERT ON dead_letters FOR EACH ROW EXECUTE FUNCTION send_dead_letter_onward();
 
 CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT WHEN ((NOT pg_try_advisory_xact_lock_shared(1886349416, hashtext('⟨schema⟩:sleep'::text)))) EXECUTE FUNCTION wake_relay();
@@ -495,6 +507,11 @@ create function cancel(_messages uuid[], _queue integer DEFAULT NULL::integer)
 returns TABLE(message_id uuid, queue text)
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function caused_by(_id uuid, _correlation text, _span bigint, _limit integer)
+returns TABLE(message_id uuid, causation_id text, searched_until timestamp with time zone)
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function charge_crashes(_queue integer, _priorities smallint[], _positions bigint[], _max_crashes integer)
@@ -646,6 +663,11 @@ returns SETOF timestamp with time zone
 language sql
   set search_path=⟨schema⟩, pg_temp;
 
+create function find_message(_id uuid)
+returns bigint
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function fire_schedule(_name text, _expected timestamp with time zone, _next timestamp with time zone, _ticks timestamp with time zone[])
 returns boolean
 language plpgsql
@@ -788,6 +810,11 @@ returns void
 language sql
   set search_path=⟨schema⟩, pg_temp;
 
+create function note_attempts()
+returns trigger
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function note_effect(_e effects, _event text, _worker text, _token bigint DEFAULT NULL::bigint, _call uuid DEFAULT NULL::uuid, _provider_key uuid DEFAULT NULL::uuid, _late boolean DEFAULT false, _outcome text DEFAULT NULL::text, _reason text DEFAULT NULL::text, _status integer DEFAULT NULL::integer, _response text DEFAULT NULL::text, _sealed boolean DEFAULT false)
 returns boolean
 language plpgsql
@@ -821,6 +848,14 @@ create function pause_queue(_queue integer, _source text, _for_ms double precisi
 returns timestamp with time zone
 language plpgsql
   set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function position_at(_at timestamp with time zone)
+returns bigint
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function position_of(_reader text)
@@ -885,6 +920,11 @@ language plpgsql stable
 create function queue_status(_queue text DEFAULT NULL::text)
 returns TABLE(name text, kind text, depth bigint, ready bigint, scheduled bigint, leased bigint, dead bigint, oldest_ms double precision, routed bigint, completed bigint, retried bigint, died bigint, over_ms double precision)
 language plpgsql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function queues_for(_exchange text, _routing_key text, _type text, _headers json)
+returns SETOF integer
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function ready_queues(_queues integer[])
@@ -1084,6 +1124,17 @@ language plpgsql
   set enable_bitmapscan=off
   set enable_seqscan=off
   set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trace(message_id uuid)
+returns jsonb
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_attempts(_retention_ms double precision)
+returns boolean
+language plpgsql
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function trim_dead_letters(_retention_ms double precision)
