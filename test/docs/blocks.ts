@@ -27,14 +27,16 @@ export const BLOCKS: readonly Block[] = PAGES.flatMap((page) => blocksOf(page))
 
 /** The program with imports that lead into this repository, as the block shows them leading into the package. */
 export function runnable(text: string): string {
-  return text.replaceAll(/'posthaste(\/[\w/]+)?'/g, (_, entry?: string) => `'${ROOT}${ENTRIES[entry ?? '']}'`)
+  return text.replaceAll(/'posthaste(\/[\w/]+)?'/g, (_, entry?: string) => `'${ROOT}${sourceOf(entry ?? '')}'`)
 }
 
-const ENTRIES: Readonly<Record<string, string>> = {
-  '': 'src/index.ts',
-  '/testing': 'src/testing.ts',
-  '/testing/setup': 'src/testing/setup.ts',
-  '/embedded': 'src/embedded/index.ts',
+const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  exports: Record<string, { default: string }>
+}
+
+/** './dist/databases/drizzle.js' is built of src/databases/drizzle.ts. */
+function sourceOf(entry: string): string {
+  return exports[`.${entry}`]!.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')
 }
 
 function blocksOf(page: string): Block[] {
