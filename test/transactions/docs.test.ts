@@ -16,23 +16,17 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(FOLDER, { recursive: true, force: true }))
 
-test.each(blocks.filter(({ file }) => file === undefined))(
-  'docs/drivers.md, line $line: $heading',
-  async ({ line, text }) => {
-    await using database = await createDatabase()
-    await run(database.url, 'create table orders (id text primary key)')
-    const file = join(FOLDER, `${line}.ts`)
-    writeFileSync(file, here(text))
-    const { code, stderr } = await program(file, database.url)
-    expect(stderr).toBe('')
-    expect(code).toBe(0)
-    const there = await run(
-      database.url,
-      'select o.id, (select count(*)::int from posthaste.outbox) as said from orders o',
-    )
-    expect(there.rows).toEqual([{ id: '1', said: 1 }])
-  },
-)
+test.each(PROGRAMS.filter(({ mark }) => mark === ''))('docs/drivers.md, line $line', async (block) => {
+  await using database = await createDatabase()
+  await run(database.url, 'create table orders (id text primary key)')
+  const { code, stderr } = await program(join(FOLDER, nameOf(block)), database.url)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const there = await run(
+    database.url,
+    'select o.id, (select count(*)::int from posthaste.outbox) as said from orders o',
+  )
+  expect(there.rows).toEqual([{ id: '1', said: 1 }])
+})
 
 async function program(file: string, url: string): Promise<{ code: number | null; stderr: string }> {
   const child = spawn(process.execPath, [file], {
