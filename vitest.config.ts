@@ -18,6 +18,7 @@ export default defineConfig(({ mode }) => ({
     typecheck: {
       enabled: mode === 'test',
       include: ['test/**/*.test-d.ts'],
+      exclude: ['**/node_modules/**', 'test/transactions/**'],
       tsconfig: './tsconfig.json',
       ignoreSourceErrors: true,
     },

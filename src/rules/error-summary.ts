@@ -1,3 +1,5 @@
+import { PosthasteError } from '../errors.ts'
+
 /**
  * What is kept of an error: in the history of a delivery, in events and in logs. It carries no stack, no cause, none of the
  * fields in which Postgres repeats rows (detail, where, hint, query, parameters), and runs of 12 digits and more are masked.
@@ -49,7 +51,7 @@ const FINAL = new Set(['NON_RETRYABLE', 'CONTRACT_VIOLATION', 'UNKNOWN_VERSION',
 
 /** Summarises whatever was thrown, and never throws itself: not for undefined, a Proxy, or a getter that throws. */
 export function summarise(thrown: unknown): ErrorSummary {
-  const error = chain(thrown).find(isOfPostgres) ?? thrown
+  const error = chain(thrown).find((link) => isOurs(link) || isOfPostgres(link)) ?? thrown
   const code = wordOf(error, 'code')
   const constraint = wordOf(error, 'constraint')
   const table = wordOf(error, 'table')
@@ -99,6 +101,15 @@ export function hasCode(error: unknown, code: string): boolean {
 
 function isLost(code: string | undefined): boolean {
   return code !== undefined && (LOST.has(code) || /^08...$/.test(code))
+}
+
+/** What we say of an error says more than the error that made us say it. */
+function isOurs(error: unknown): boolean {
+  try {
+    return error instanceof PosthasteError
+  } catch {
+    return false
+  }
 }
 
 /** What Postgres said; the libraries that wrap it put their statement and its parameters in front. */
