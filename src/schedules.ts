@@ -11,7 +11,7 @@ import {
   storedSchedules,
 } from './postgres/schedules.ts'
 import { parseOptions } from './rules/options.ts'
-import { firstTick, type MissedTicks } from './rules/schedule.ts'
+import type { MissedTicks } from './rules/schedule.ts'
 import { nameProblem } from './rules/validate.ts'
 
 export type { StoredSchedule } from './postgres/schedules.ts'
@@ -52,6 +52,7 @@ export class Schedules {
     if (problem !== undefined) throw new InvalidSchedule(String(name), `its name ${problem}`)
     const json = await this.#checked(name, message)
     const [clock] = await ask(this.#context, databaseTime())
+    const { firstTick } = await import('./rules/schedule.ts') // with croner, which an import of the package leaves alone
     const nextAt = firstTick(name, recurrence, clock!.now)
     const stored = { ...recurrence, name: name.normalize('NFC'), message: json, nextAt, owner: this.#owner }
     const [put] = await ask(this.#context, putSchedule(this.#context.tables, stored))

@@ -4,7 +4,6 @@ import type { Listener } from '../postgres/listener.ts'
 import { type Queryable, run } from '../postgres/queryable.ts'
 import { type DueSchedule, dueSchedules, fireSchedule, schedulesChannel } from '../postgres/schedules.ts'
 import type { Tables } from '../postgres/tables.ts'
-import { dueTicks } from '../rules/schedule.ts'
 
 export interface TimetableContext {
   readonly database: Queryable
@@ -77,6 +76,7 @@ export class Timetable {
     const { database, tables, events, onError } = this.#context
     const { nextAt: expected, now } = schedule
     try {
+      const { dueTicks } = await import('../rules/schedule.ts')
       const { ticks, next } = dueTicks(name, schedule, { from: expected, now })
       const [answer] = await run(database, fireSchedule(tables, { name, expected, next, ticks }))
       if (answer?.fired) events.emit('ticked', { schedule: name, messages: ticks.length })

@@ -79,6 +79,9 @@ const STEPS: readonly Step[] = [
   { name: 'trim-dead-letters', query: (t, { deadLettersMs }) => trimDeadLetters(t, deadLettersMs) },
 ]
 
+/** The steps of a round, in their order. */
+export const UPKEEP_STEPS: readonly string[] = STEPS.map(({ name }) => name)
+
 // What is not on duty does a tenth: the one on duty may be stopped without having died.
 const STANDBY_SHARE = 1 / 10
 const BUSY_SHARE = 6

@@ -169,6 +169,7 @@ test('publish, peek, status, audit, dead letters: what goes in comes out', async
     redriven: 1,
     missing: [],
     unreadable: [],
+    dryRun: false,
     interrupted: false,
   })
   expect(await json(`dead redrive ${id}`)).toMatchObject({ code: 1, redriven: 0, missing: [id] })

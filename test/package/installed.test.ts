@@ -102,14 +102,6 @@ describe('the package, installed from its tarball into an empty folder', () => {
     expect(JSON.parse(stdout)).toEqual(['posthaste', 'uuid', 'zod'])
   })
 
-  // Modules load as fast as the machine lets them: the yardstick is zod alone, which takes 45 ms on the one these 120 ms are meant for.
-  test('an import takes less than 120 ms, cold', () => {
-    const fastest = (module: string) => Math.min(...Array.from({ length: 5 }, () => coldMs(module)))
-    const [zodMs, ourMs] = [fastest('zod'), fastest('posthaste')]
-    console.log(`import of "posthaste": ${ourMs} ms here, ${Math.round((ourMs / zodMs) * 45)} ms where zod takes 45`)
-    expect((ourMs / zodMs) * 45).toBeLessThan(120)
-  })
-
   test('the program runs, and says what is missing', () => {
     expect(stranger.run('npx', ['posthaste', '--version']).stdout.trim()).toBe(version)
     const unreachable = stranger.run('npx', ['posthaste', 'status', '--url', 'postgres://me:secret@127.0.0.1:1/shop'])
@@ -136,10 +128,6 @@ describe('the package, installed from its tarball into an empty folder', () => {
     expect(first.status).toBe(0)
     expect(stranger.program('server.mjs', SERVER, { env }).stdout).toBe('18\n')
   }, 120_000)
-
-  function coldMs(module: string): number {
-    return Number(stranger.program('cold.mjs', COLD, { env: { MODULE: module } }).stdout)
-  }
 })
 
 function IMPORTS(way: 'import' | 'require'): string {
@@ -214,12 +202,6 @@ registerHooks({
 })
 await import('posthaste')
 console.log(JSON.stringify([...loaded].sort()))
-`
-
-const COLD = `
-const before = performance.now()
-await import(process.env.MODULE)
-console.log(Math.round(performance.now() - before))
 `
 
 const SERVER = `

@@ -19,9 +19,8 @@ export interface Seen {
 
 export function atTerminal(args: readonly string[], env: NodeJS.ProcessEnv = {}): Seen {
   const command = [process.execPath, join(ROOT, 'src/cli/main.ts'), ...args].map((word) => `'${word}'`).join(' ')
-  const { NO_COLOR: _, FORCE_COLOR: __, ...inherited } = process.env
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
-    env: { ...inherited, TERM: 'xterm-256color', NODE_NO_WARNINGS: '1', ...env },
+    env: { ...persons(), TERM: 'xterm-256color', NODE_NO_WARNINGS: '1', ...env },
     cwd: '/',
   })
   let screen = ''
@@ -33,6 +32,12 @@ export function atTerminal(args: readonly string[], env: NodeJS.ProcessEnv = {})
     await until(there, { timeoutMs: 30_000, what: `${text} in ${JSON.stringify(screen)}` })
   }
   return { child, screen: () => screen, type: (text) => void child.stdin.write(text), shows, ended }
+}
+
+// Node takes a terminal's colours away where CI, NO_COLOR or the like is set, as it may be around these tests.
+function persons(): NodeJS.ProcessEnv {
+  const foreign = /^(CI|TEAMCITY_VERSION|TF_BUILD|NO_COLOR|NODE_DISABLE_COLORS|FORCE_COLOR|COLORTERM)$/
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)))
 }
 
 function reason(): string | undefined {
