@@ -53,7 +53,11 @@ export interface ConsumerOptions<G extends Guarantee = Guarantee> {
    * of what it is given; the payload is as it was published. What it throws is reported, and the policy holds. @default none
    *
    * ```ts
-   * onError: (error, delivery) => ((error as { code?: string }).code === 'CARD_DECLINED' ? delivery.deadLetter('declined') : undefined)
+   * posthaste.consumer('cards', {
+   *   onError: (error, delivery) => {
+   *     if ((error as { code?: string }).code === 'CARD_DECLINED') return delivery.deadLetter('declined')
+   *   },
+   * })
    * ```
    */
   readonly onError?: OnError | undefined
@@ -98,7 +102,7 @@ const STOP_TIMEOUT_MS = 30_000
  * ```ts
  * posthaste.consumer('billing', { concurrency: 10 })
  *   .on(OrderPlaced, async ({ payload }, { tx }) => {
- *     await tx.insertInto('charges').values({ order: payload.orderId, cents: payload.cents }).execute()
+ *     await tx.insertInto('charges').values({ order_id: payload.orderId, cents: payload.cents }).execute()
  *   })
  * ```
  */

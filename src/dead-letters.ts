@@ -116,7 +116,7 @@ const MOST_BYTES = 268_435_455
  * ```ts
  * const { deadLetters } = posthaste.queue('billing')
  * const [newest] = await deadLetters.list({ reason: 'max-attempts' })
- * await deadLetters.redrive(newest.id, { by: 'ada' })
+ * if (newest) await deadLetters.redrive(newest.id, { by: 'ada' })
  * ```
  */
 export class DeadLetters {

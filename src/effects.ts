@@ -215,18 +215,21 @@ export function effectBodies(given: EffectBodies): EffectBodies {
  * it, and otherwise put before a person. It is never repeated blindly.
  *
  * ```ts
- * const charge = await posthaste.effects.run(`capture:${paymentId}`, {
- *   request: { cents, currency },
- *   provider: acme,
- *   call: async ({ idempotencyKey, signal, failed }) => {
- *     const answer = await psp.capture({ paymentId, cents }, { idempotencyKey, signal })
- *     return answer.declined ? failed({ code: answer.code }) : { id: answer.id }
- *   },
- *   reconcile: ({ idempotencyKey }) => psp.find(idempotencyKey),
+ * posthaste.consumer('payments', { guarantee: 'at-least-once' }).on(OrderPlaced, async (delivery, { complete }) => {
+ *   const { orderId, cents } = delivery.payload
+ *   const charge = await posthaste.effects.run(`capture:${orderId}`, {
+ *     request: { cents, currency: 'EUR' },
+ *     provider: acme,
+ *     call: async ({ idempotencyKey, signal, failed }) => {
+ *       const answer = await psp.capture({ paymentId: orderId, cents }, { idempotencyKey, signal })
+ *       return answer.declined ? failed({ code: answer.code }) : { id: answer.id }
+ *     },
+ *     reconcile: ({ idempotencyKey }) => psp.find(idempotencyKey),
+ *   })
+ *   if (charge.status === 'unknown') return delivery.retry({ delayMs: charge.retryAfterMs })
+ *   if (charge.status === 'needs_review') return delivery.deadLetter(charge.reason)
+ *   await complete((tx) => charge.record(tx, () => book(tx, delivery.payload)))
  * })
- * if (charge.status === 'unknown') return delivery.retry({ delayMs: charge.retryAfterMs })
- * if (charge.status === 'needs_review') return delivery.deadLetter(charge.reason)
- * await complete((tx, publish) => charge.record(tx, async () => { … your rows … }))
  * ```
  */
 export class Effects {
@@ -288,6 +291,7 @@ export class Effects {
    * transaction. Events come late, twice, and in any order; they may tell what became of an unknown operation.
    *
    * ```ts
+   * const { effects } = posthaste
    * await effects.webhook(tx, { provider: 'acme', eventId: event.id }, () =>
    *   effects.record(tx, `capture:${event.paymentId}`, { as: 'succeeded', by: `webhook ${event.id}`, response: event.charge }, () => book(tx, event)))
    * ```

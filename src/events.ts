@@ -146,7 +146,7 @@ export class EventBus {
    * The next event of this name that the predicate accepts. It must be asked for before the event can come.
    *
    * ```ts
-   * const dead = events.until('dead-lettered', (event) => event.queue === 'billing')
+   * const dead = posthaste.until('dead-lettered', (event) => event.queue === 'billing')
    * ```
    */
   until<Name extends EventName>(

@@ -141,7 +141,12 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    * outcome is recorded in one transaction with your rows, and what nobody knows is never repeated blindly.
    *
    * ```ts
-   * const charge = await posthaste.effects.run(`capture:${paymentId}`, { request, provider: acme, call, reconcile })
+   * const charge = await posthaste.effects.run(`capture:${paymentId}`, {
+   *   request: { cents },
+   *   provider: acme,
+   *   call: ({ idempotencyKey, signal }) => psp.capture({ paymentId, cents }, { idempotencyKey, signal }),
+   *   reconcile: ({ idempotencyKey }) => psp.find(idempotencyKey),
+   * })
    * ```
    */
   readonly effects: Effects
@@ -246,7 +251,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    * The processed ids of a consumer, for messages that come from elsewhere: a webhook, another broker.
    *
    * ```ts
-   * const result = await posthaste.inbox('payments').once(tx, eventId, async () => book(tx, event))
+   * const result = await posthaste.inbox('payments').once(tx, event.id, async () => book(tx, event))
    * ```
    */
   inbox(consumer: string): Inbox {

@@ -142,7 +142,8 @@ export class Queue<Tx = unknown> {
    * goes back uncharged.
    *
    * ```ts
-   * for await (const delivery of posthaste.queue('billing').deliveries({ leaseMs: 60_000, signal })) …
+   * for await (const delivery of posthaste.queue('billing').deliveries({ leaseMs: 60_000, signal }))
+   *   await delivery.complete(async (tx) => charge(tx, delivery.payload))
    * ```
    */
   deliveries(options?: DeliveriesOptions): AsyncGenerator<PulledDelivery<Tx>, void, undefined> {

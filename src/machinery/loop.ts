@@ -25,7 +25,7 @@ interface Run {
  * more, so that whatever was true at a `wake()` is seen by a step that begins after it. The pause after an error is not cut
  * short: what fails is not made to fail faster.
  *
- * ```ts
+ * ```text
  * const loop = new Loop(async () => ((await work()) > 0 ? 0 : 1_000), { onError: report })
  * loop.start()
  * loop.wake()

@@ -37,7 +37,7 @@ const DEFAULTS = Object.freeze({ probeIntervalMs: 15_000, probeTimeoutMs: 5_000,
  * listener speaks to itself, through the pool, at the start and every 15 s. Until it hears itself it is not `healthy`: those
  * who rely on it poll, and it says so (`polling` with the reason; `listening` when it is healed).
  *
- * ```ts
+ * ```text
  * const off = listener.subscribe(relayChannel(tables), () => relay.wake())
  * ```
  */

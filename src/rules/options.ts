@@ -6,7 +6,7 @@ import { TEN_YEARS_MS } from './validate.ts'
  * Options as they are used, defaults filled in; or an `UnknownOption` with the nearest that exists, or an `InvalidOption` that
  * names the option and what it takes. Values are never quoted: some are secrets.
  *
- * ```ts
+ * ```text
  * const OPTIONS = z.strictObject({ pollIntervalMs: milliseconds().default(1_000) })
  * const options = parseOptions(OPTIONS, given)
  * ```

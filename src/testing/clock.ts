@@ -22,6 +22,7 @@ export type Span =
  * The clocks of processes stay as they are: a handler's `timeoutMs`, and a consumer's own idea of when to renew its lease.
  *
  * ```ts
+ * await using database = await createTestDatabase()
  * await database.clock.advance({ hours: 1 })
  * ```
  */

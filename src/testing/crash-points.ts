@@ -38,7 +38,7 @@ export interface CrashPoints<Tx> {
  * const points = crashPoints(pgDatabase(pool))
  * const first = new Posthaste({ database: points.database, topology })
  * const died = points.at('before-commit')
- * …
+ * await first.start()
  * await died
  * const second = new Posthaste({ database: pgDatabase(pool), topology })
  * ```

@@ -8,20 +8,25 @@ export interface Block {
   /** The line it begins at. */
   readonly line: number
   readonly language: string
-  /** What stands behind the language: `vitest`, `file=messages.ts`. */
+  /** What stands behind the language: `vitest`, `file=messages.ts`, `output`. */
   readonly mark: string
   readonly text: string
 }
 
-/** Every page whose blocks are held to be true. */
-export const PAGES: readonly string[] = [
+const BY_HAND = [
   'README.md',
   'ARCHITECTURE.md',
   'CONTRIBUTING.md',
   'bench/README.md',
-  'llms.txt',
-  ...globSync('docs/**/*.md', { cwd: ROOT }).map((page) => page.replaceAll('\\', '/')),
-].filter((page) => globSync(page, { cwd: ROOT }).length > 0)
+  'docs/**/*.md',
+  'examples/**/*.md',
+]
+const GENERATED = ['docs/api/**', 'llms-full.txt', '**/node_modules/**']
+
+/** Every page that is written by hand: its blocks are held to be true. */
+export const PAGES: readonly string[] = globSync([...BY_HAND, 'llms.txt'], { cwd: ROOT, exclude: GENERATED })
+  .map((page) => page.replaceAll('\\', '/'))
+  .sort()
 
 export const BLOCKS: readonly Block[] = PAGES.flatMap((page) => blocksOf(page))
 
@@ -31,12 +36,18 @@ export function runnable(text: string): string {
 }
 
 const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-  exports: Record<string, { default: string }>
+  exports: Record<string, string | { default: string }>
 }
 
-/** './dist/databases/drizzle.js' is built of src/databases/drizzle.ts. */
+/** Entry points of the package, as their sources: './testing' is src/testing.ts. */
+export const ENTRIES: ReadonlyMap<string, string> = new Map(
+  Object.entries(exports).flatMap(([entry, built]) =>
+    typeof built === 'string' ? [] : [[entry, built.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')]],
+  ),
+)
+
 function sourceOf(entry: string): string {
-  return exports[`.${entry}`]!.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')
+  return ENTRIES.get(`.${entry}`)!
 }
 
 function blocksOf(page: string): Block[] {
