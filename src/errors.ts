@@ -28,6 +28,37 @@ export class InvalidMessage extends PosthasteError {
   }
 }
 
+/**
+ * Another message of this type was published with the same dedupe key and goes elsewhere or says something else. Nothing was added,
+ * and the transaction is aborted. Give each thing its own key, or publish what was published.
+ */
+export class DedupeConflict extends PosthasteError {
+  readonly code = 'DEDUPE_CONFLICT'
+  readonly messageType: string
+
+  constructor(messageType: string, options?: ErrorOptions) {
+    super(`Cannot publish "${messageType}": another message was published with its dedupeKey`, options)
+    this.messageType = messageType
+  }
+}
+
+/**
+ * Another transaction has published with the same dedupe key and has not ended within five seconds, so nobody knows yet whether this
+ * one is a duplicate. Nothing was added, and the transaction is aborted. Roll back and try again.
+ */
+export class DedupeBusy extends PosthasteError {
+  readonly code = 'DEDUPE_BUSY'
+  readonly messageType: string
+
+  constructor(messageType: string, options?: ErrorOptions) {
+    super(
+      `Cannot publish "${messageType}": another transaction has held its dedupeKey for five seconds; roll back and try again`,
+      options,
+    )
+    this.messageType = messageType
+  }
+}
+
 /** Where a value leaves its contract, and how; `message` is cleared of the values some schema libraries quote. */
 export interface ContractIssue {
   readonly path: string

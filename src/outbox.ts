@@ -68,10 +68,12 @@ export class Outbox {
   }
 
   /** A message checked as for publishing, as publish_all takes it, and what of it only its publisher knows. */
-  async written(given: Publishable): Promise<Pick<Message, 'ownId' | 'deliverAt'> & { readonly json: string }> {
+  async written(
+    given: Publishable,
+  ): Promise<Pick<Message, 'ownId' | 'deliverAt' | 'dedupeKey'> & { readonly json: string }> {
     const [checked] = await this.#checked(given)
-    const { ownId, deliverAt } = prepare(given)
-    return { ownId, deliverAt, json: encode(checked!) }
+    const { ownId, deliverAt, dedupeKey } = prepare(given)
+    return { ownId, deliverAt, dedupeKey, json: encode(checked!) }
   }
 
   /** Takes back deliveries that wait for their time, in the caller's transaction. */
@@ -93,6 +95,8 @@ export class Outbox {
   async #checked(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<CheckedMessage[]> {
     if (isList(given) && options?.id !== undefined)
       throw new InvalidOption('id', 'it would be the id of every message of the list')
+    if (isList(given) && options?.dedupeKey !== undefined)
+      throw new InvalidOption('dedupeKey', 'it would be the key of every message of the list')
     const messages = listOf(given).map((one) => prepare(one, options))
     for (const { contract, payload } of messages) {
       const parsed = contract?.parse(payload)

@@ -71,8 +71,10 @@ export class Schedules {
   }
 
   async #checked(name: string, message: Publishable): Promise<string> {
-    const { json, ownId, deliverAt } = await this.#outbox.written(message)
+    const { json, ownId, deliverAt, dedupeKey } = await this.#outbox.written(message)
     if (ownId) throw new InvalidSchedule(name, 'its message has an id of its own, and every tick is another message')
+    if (dedupeKey !== undefined)
+      throw new InvalidSchedule(name, 'its message has a dedupeKey, and every tick is another message')
     if (deliverAt !== undefined) throw new InvalidSchedule(name, 'its message has a deliverAt; use delayMs')
     return json
   }

@@ -29,9 +29,10 @@ end $$;
 -- Publishes messages in the caller's transaction: they leave if it commits, and never existed if it rolls back.
 -- One statement for one message or a thousand: a JSON array of objects with the keys
 --   id, exchange, routing_key, type, version, key, priority, delay_ms | deliver_at, expires_in_ms, correlation_id,
---   causation_id, headers, payload | body (base64) and content_type, own_id, lock_key.
+--   causation_id, headers, payload | body (base64) and content_type, own_id, lock_key, dedupe_key, dedupe_window_ms.
 -- Text in, text out: the one shape that every driver binds alike. Rows come back in the order of the array;
--- `duplicate` is true for an id its publisher chose (own_id) that is known already, and then nothing was added.
+-- `duplicate` is true for an id its publisher chose (own_id) or a dedupe key that is known already, and then nothing was added:
+-- the id is that of the message that came first.
 create or replace function publish_all(messages text) returns table (id text, duplicate text)
 language plpgsql set search_path from current
 as $$
@@ -51,6 +52,10 @@ begin
     perform refuse_message(x.type, 'lock_key is set, and there is no key to lock')
     from json_to_recordset(given) x (type text, key text, lock_key boolean) where x.lock_key and x.key is null;
     perform lock_keys(array_agg(x.key)) from json_to_recordset(given) x (key text, lock_key boolean) where x.lock_key and x.key is not null;
+  end if;
+  if strpos(messages, '"dedupe_') > 0 then
+    return query select * from publish_keyed(given, max_bytes, known);
+    return;
   end if;
   if strpos(messages, '"own_id"') > 0 then
     select array_agg(x.id) into chosen from json_to_recordset(given) x (id uuid, own_id boolean) where x.own_id and x.id is not null;
@@ -112,13 +117,15 @@ create or replace function publish_all(messages json) returns table (id text, du
 language sql set search_path from current
 as $$ select * from publish_all(messages::text) $$;
 
--- Publishes one message from SQL, in any language, in a trigger or in a DO block. Returns its id.
+-- Publishes one message from SQL, in any language, in a trigger or in a DO block. Returns its id, or that of the message that
+-- came first under its dedupe key.
 create or replace function publish(
   exchange text, routing_key text, payload json,
   type text default null, key text default null, headers json default null, id uuid default null, version integer default 1,
   priority integer default 0, delay interval default null, deliver_at timestamptz default null, expires_in interval default null,
   correlation_id text default null, causation_id text default null, lock_key boolean default false,
-  body bytea default null, content_type text default null
+  body bytea default null, content_type text default null,
+  dedupe_key text default null, dedupe_window interval default null
 ) returns uuid
 language plpgsql set search_path from current
 as $$
@@ -128,7 +135,8 @@ declare
     'type', coalesce(type, nullif(routing_key, '')), 'version', version, 'key', key, 'priority', priority,
     'delay_ms', extract(epoch from delay) * 1000, 'deliver_at', deliver_at, 'expires_in_ms', extract(epoch from expires_in) * 1000,
     'correlation_id', correlation_id, 'causation_id', causation_id, 'lock_key', case when lock_key then true end,
-    'body', translate(encode(body, 'base64'), e'\n', ''), 'content_type', content_type));
+    'body', translate(encode(body, 'base64'), e'\n', ''), 'content_type', content_type,
+    'dedupe_key', dedupe_key, 'dedupe_window_ms', extract(epoch from dedupe_window) * 1000));
 begin
   return (
     select p.id::uuid

@@ -29,6 +29,8 @@ interface Given {
   readonly delayMs?: number | undefined
   readonly expiresInMs?: number | undefined
   readonly correlationId?: string | undefined
+  readonly dedupeKey?: string | undefined
+  readonly dedupeWindowMs?: number | undefined
 }
 
 export function publishCommand() {
@@ -53,6 +55,12 @@ export function publishCommand() {
     .option('--delay-ms <ms>', 'not to be delivered before', wholeBetween(0, TEN_YEARS_MS))
     .option('--expires-in-ms <ms>', 'not worth delivering after', wholeBetween(1, TEN_YEARS_MS))
     .option('--correlation-id <id>', 'what all messages of one conversation share')
+    .option('--dedupe-key <key>', 'what makes it the same as an earlier one of its type: then nothing is added')
+    .option(
+      '--dedupe-window-ms <ms>',
+      'how long the key is remembered (default: 7 days)',
+      wholeBetween(1, TEN_YEARS_MS),
+    )
     .addHelpText(
       'after',
       told({
@@ -84,7 +92,9 @@ async function publishOne(options: Options): Promise<void> {
 }
 
 async function publishMany(file: string, options: Options): Promise<void> {
-  const stray = (['payload', 'payloadFile', 'contentType', 'id'] as const).find((name) => options[name] !== undefined)
+  const stray = (['payload', 'payloadFile', 'contentType', 'id', 'dedupeKey'] as const).find(
+    (name) => options[name] !== undefined,
+  )
   if (stray !== undefined) throw new UsageFailure(`Cannot publish a --file with --${kebab(stray)}: its lines say that`)
   const { fromLine, restart, skipBad } = options
   const result = await withPosthaste(
@@ -120,9 +130,11 @@ function resumption(file: string, { next }: PublishedFile): string {
 }
 
 function defaultsOf(given: Given): Partial<RawMessage> {
-  const { exchange, routingKey, type, key, header, priority, delayMs, expiresInMs, correlationId } = given
+  const { header, exchange, routingKey, type, key, priority, delayMs, expiresInMs, correlationId, dedupeWindowMs } =
+    given
   const headers = Object.keys(header).length > 0 ? header : undefined
-  const said = { exchange, routingKey, type, key, headers, priority, delayMs, expiresInMs, correlationId }
+  const times = { delayMs, expiresInMs, dedupeWindowMs }
+  const said = { exchange, routingKey, type, key, headers, priority, correlationId, ...times }
   return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined))
 }
 
@@ -137,6 +149,7 @@ async function messageOf(given: Given): Promise<RawMessage> {
     ...defaultsOf(given),
     type,
     id: given.id,
+    dedupeKey: given.dedupeKey,
     ...(await contentOf(given)),
   } as RawMessage
 }

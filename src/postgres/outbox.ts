@@ -3,8 +3,9 @@ import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
 export interface Published {
+  /** Of a duplicate, the id of the message that came first. */
   readonly id: string
-  /** Whether the id, chosen by its publisher, was known already; then nothing was added. */
+  /** Whether its dedupe key, or the id that its publisher chose, was known already; then nothing was added. */
   readonly duplicate: boolean
 }
 

@@ -1,4 +1,12 @@
-import { InvalidMessage, QueueNotEmpty, SchemaMissing, UnknownExchange, UnknownQueue } from '../errors.ts'
+import {
+  DedupeBusy,
+  DedupeConflict,
+  InvalidMessage,
+  QueueNotEmpty,
+  SchemaMissing,
+  UnknownExchange,
+  UnknownQueue,
+} from '../errors.ts'
 import type { Tables } from './tables.ts'
 
 /**
@@ -15,6 +23,10 @@ export function refusal(t: Tables, error: unknown): unknown {
       return new UnknownExchange(/exchange "([^"]*)"/.exec(message)?.[1] ?? '?')
     case 'PH003':
       return new UnknownQueue(name)
+    case 'PH030':
+      return new DedupeConflict(name)
+    case 'PH031':
+      return new DedupeBusy(name)
     case 'PH020':
       return new QueueNotEmpty(name, reason)
     case '3F000':

@@ -142,6 +142,8 @@ export function defineMessage<const Name extends string, Schema extends Standard
         correlationId: given.correlationId,
         causationId: given.causationId,
         lockKey: given.lockKey ?? lockKey,
+        dedupeKey: given.dedupeKey,
+        dedupeWindowMs: given.dedupeWindowMs,
       }
     },
     parse: (payload, from = version) => parsed(contract, upcast(contract, payload, from)),

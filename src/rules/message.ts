@@ -46,6 +46,14 @@ export interface PublishOptions {
   readonly routingKey?: string | undefined
   /** Holds an advisory lock for the key until commit, so that messages of one key follow commit order. @default the contract's, or false */
   readonly lockKey?: boolean | undefined
+  /**
+   * What makes it the same message as an earlier one of its type: within the window nothing is added, and the answer is the earlier
+   * one's id with `duplicate: true`. Another payload, exchange or routing key under it is a `DedupeConflict`. 1,024 bytes at most.
+   * @default none
+   */
+  readonly dedupeKey?: string | undefined
+  /** How long its key is remembered, in milliseconds, ten years at most. @default 604_800_000 (7 days) */
+  readonly dedupeWindowMs?: number | undefined
 }
 
 /** A message of which no contract is known: `{ type: 'order.placed', exchange: 'orders', payload: { … } }`. */
@@ -95,6 +103,8 @@ export interface Message<Payload = unknown> {
   readonly correlationId: string | undefined
   readonly causationId: string | undefined
   readonly lockKey: boolean
+  readonly dedupeKey: string | undefined
+  readonly dedupeWindowMs: number | undefined
 }
 
 /** The parts of a message as the schema names them, checked; what has its default value is undefined. */
@@ -114,6 +124,8 @@ export interface Envelope {
   readonly content_type: string | undefined
   readonly own_id: true | undefined
   readonly lock_key: true | undefined
+  readonly dedupe_key: string | undefined
+  readonly dedupe_window_ms: number | undefined
 }
 
 /** A message that the database will take: its headers and payload are JSON text, a body is base64. */
@@ -146,6 +158,8 @@ const OPTIONS = new Set([
   'key',
   'routingKey',
   'lockKey',
+  'dedupeKey',
+  'dedupeWindowMs',
 ])
 const RAW = new Set([...OPTIONS, 'type', 'exchange', 'version', 'payload', 'body', 'contentType'])
 
@@ -186,6 +200,8 @@ function fromRaw(raw: RawMessage): Message {
     correlationId: raw.correlationId,
     causationId: raw.causationId,
     lockKey: raw.lockKey ?? false,
+    dedupeKey: raw.dedupeKey,
+    dedupeWindowMs: raw.dedupeWindowMs,
   }
 }
 
@@ -206,6 +222,8 @@ function withOptions(message: Message, options: PublishOptions): Message {
     correlationId: options.correlationId ?? message.correlationId,
     causationId: options.causationId ?? message.causationId,
     lockKey: options.lockKey ?? message.lockKey,
+    dedupeKey: options.dedupeKey ?? message.dedupeKey,
+    dedupeWindowMs: options.dedupeWindowMs ?? message.dedupeWindowMs,
   }
 }
 
@@ -226,10 +244,13 @@ export function check(message: Message, limits: MessageLimits): CheckedMessage {
   const type = checkedName(message.type, { messageType: String(message.type), path: 'type' })
   const at = (path: string) => ({ messageType: type, path })
   const { key, priority, delayMs, deliverAt, expiresInMs, correlationId, causationId, contentType } = message
+  const { dedupeKey, dedupeWindowMs } = message
 
   if (delayMs !== undefined && deliverAt !== undefined) throw new InvalidMessage(type, 'delayMs', 'excludes deliverAt')
   if (message.lockKey && key === undefined)
     throw new InvalidMessage(type, 'lockKey', 'is set, and there is no key to lock')
+  if (dedupeWindowMs !== undefined && dedupeKey === undefined)
+    throw new InvalidMessage(type, 'dedupeWindowMs', 'is set, and there is no dedupeKey')
 
   const envelope = {
     id: message.ownId ? checkedId(message.id, at('id')) : message.id,
@@ -247,6 +268,8 @@ export function check(message: Message, limits: MessageLimits): CheckedMessage {
     content_type: contentType === undefined ? undefined : checkedName(contentType, at('contentType')),
     own_id: message.ownId || undefined,
     lock_key: message.lockKey || undefined,
+    dedupe_key: dedupeKey === undefined ? undefined : checkedKey(dedupeKey, at('dedupeKey')),
+    dedupe_window_ms: dedupeWindowMs === undefined ? undefined : checkedMs(dedupeWindowMs, 1, at('dedupeWindowMs')),
   }
   const headers = message.headers === undefined ? undefined : headersText(message.headers, type)
   return { envelope, headers, ...contentOf(message, type, limits) }
@@ -261,8 +284,9 @@ export function encode({ envelope, headers, payload, body }: CheckedMessage): Wi
 
 /** Whether a message asks for nothing but to be appended: no time, no lock, no memory of its id; JSON of no great size. */
 export function isPlain({ envelope, payload }: CheckedMessage): boolean {
-  const { own_id, lock_key, delay_ms, deliver_at, expires_in_ms } = envelope
-  if (own_id || lock_key || payload === undefined || payload.length > PLAIN_LENGTH) return false
+  const { own_id, lock_key, dedupe_key, delay_ms, deliver_at, expires_in_ms } = envelope
+  if (own_id || lock_key || dedupe_key) return false
+  if (payload === undefined || payload.length > PLAIN_LENGTH) return false
   return delay_ms === undefined && deliver_at === undefined && expires_in_ms === undefined
 }
 

@@ -31,6 +31,14 @@ create type claimed as (
   published_at timestamp with time zone
 );
 
+create type keyed as (
+  n integer,
+  type text,
+  key text,
+  window_ms double precision,
+  prints text[]
+);
+
 create table attempts (
   message_id uuid not null,
   queue integer not null,
@@ -57,6 +65,18 @@ create table bindings (
 );
 CREATE UNIQUE INDEX bindings_once ON bindings USING btree (exchange, queue, COALESCE(routing_key, '⟨1⟩'::text), COALESCE(type, '⟨1⟩'::text), COALESCE(match, ''::text), COALESCE(arguments, '{}'::jsonb));
 CREATE INDEX bindings_queue ON bindings USING btree (queue);
+
+create table contracts (
+  name text not null,
+  version integer not null,
+  exchange text not null,
+  schema json,
+  vendor text,
+  encrypted text[] not null default '{}'::text[],
+  owner text,
+  declared_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (name, version)
+);
 
 create table dead_letters (
   id bigint not null generated always as identity,
@@ -313,9 +333,11 @@ create table queues (
   declared_at timestamp with time zone not null default clock_timestamp(),
   flow jsonb not null default '{}'::jsonb,
   dead_letter jsonb,
+  newer_versions text not null default 'leave'::text,
   UNIQUE (name),
   PRIMARY KEY (id),
-  CHECK ((kind = ANY (ARRAY['standard'::text, 'stream'::text])))
+  CHECK ((kind = ANY (ARRAY['standard'::text, 'stream'::text]))),
+  CHECK ((newer_versions = ANY (ARRAY['leave'::text, 'dead-letter'::text])))
 );
 
 create table ready (
@@ -668,6 +690,15 @@ returns bigint
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function fingerprint_of(_exchange text, _routing_key text, _content text)
+returns text
+language sql immutable;
+
+create function fingerprints_of(_exchange text, _routing_key text, _payload json, _body text, _content_type text, _given text[])
+returns text[]
+language plpgsql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function fire_schedule(_name text, _expected timestamp with time zone, _next timestamp with time zone, _ticks timestamp with time zone[])
 returns boolean
 language plpgsql
@@ -875,7 +906,7 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function publish(exchange text, routing_key text, payload json, type text DEFAULT NULL::text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, id uuid DEFAULT NULL::uuid, version integer DEFAULT 1, priority integer DEFAULT 0, delay interval DEFAULT NULL::interval, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, expires_in interval DEFAULT NULL::interval, correlation_id text DEFAULT NULL::text, causation_id text DEFAULT NULL::text, lock_key boolean DEFAULT false, body bytea DEFAULT NULL::bytea, content_type text DEFAULT NULL::text)
+create function publish(exchange text, routing_key text, payload json, type text DEFAULT NULL::text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, id uuid DEFAULT NULL::uuid, version integer DEFAULT 1, priority integer DEFAULT 0, delay interval DEFAULT NULL::interval, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, expires_in interval DEFAULT NULL::interval, correlation_id text DEFAULT NULL::text, causation_id text DEFAULT NULL::text, lock_key boolean DEFAULT false, body bytea DEFAULT NULL::bytea, content_type text DEFAULT NULL::text, dedupe_key text DEFAULT NULL::text, dedupe_window interval DEFAULT NULL::interval)
 returns uuid
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
@@ -886,6 +917,11 @@ language sql
   set search_path=⟨schema⟩, pg_temp;
 
 create function publish_all(messages text)
+returns TABLE(id text, duplicate text)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function publish_keyed(_messages json, _max_bytes integer, _exchanges text[])
 returns TABLE(id text, duplicate text)
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
@@ -999,6 +1035,12 @@ language plpgsql
 
 create function remember_ids(_ids uuid[])
 returns uuid[]
+language plpgsql
+  set lock_timeout=5s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function remember_keys(_wanted dedupe[])
+returns dedupe[]
 language plpgsql
   set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;

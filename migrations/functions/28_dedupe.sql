@@ -1,0 +1,173 @@
+-- A message of a call that has a dedupe key: its place in the call, and what it is compared by.
+do $$
+begin
+  if to_regtype('keyed') is null then
+    create type keyed as (n integer, type text, key text, window_ms double precision, prints text[]);
+  end if;
+end $$;
+
+-- What a message is compared by when its dedupe key comes again: where it goes and what it says, however its JSON is written.
+create or replace function fingerprint_of(_exchange text, _routing_key text, _content text) returns text
+language sql immutable
+as $$ select encode(sha256(convert_to(jsonb_build_array(_exchange, _routing_key, _content)::text, 'UTF8')), 'hex') $$;
+
+-- The fingerprints a message may be known by: the first is kept. A publisher that encrypts says what to compare, once for each
+-- key it knows, as the text is another one each time.
+create or replace function fingerprints_of(
+  _exchange text, _routing_key text, _payload json, _body text, _content_type text, _given text[]
+) returns text[]
+language plpgsql immutable set search_path from current
+as $$
+declare
+  content text := coalesce(_content_type || ' ' || _body, _payload::text);
+begin
+  if _given is null and _payload is not null then
+    begin
+      content := _payload::jsonb::text;
+    exception when others then
+      null; -- a number beyond jsonb: compared as it is written
+    end;
+  end if;
+  return array(
+    select fingerprint_of(coalesce(_exchange, ''), coalesce(_routing_key, ''), c) from unnest(coalesce(_given, array[content])) c);
+end $$;
+
+-- Remembers keys, in the order of the keys, and answers what stands under each afterwards: the row that was wanted, or that of
+-- the message that came first. One whose time is over is as good as none. A concurrent publisher of the same key is waited for,
+-- at most five seconds.
+create or replace function remember_keys(_wanted dedupe[]) returns dedupe[]
+language plpgsql set search_path from current set lock_timeout = '5s'
+as $$
+declare
+  standing dedupe[];
+begin
+  loop
+    insert into dedupe
+    select w.* from unnest(_wanted) w order by w.scope, w.key
+    on conflict do nothing;
+
+    perform from dedupe d
+    join unnest(_wanted) w on d.scope = w.scope and d.key = w.key
+    where d.until <= clock_timestamp()
+    order by d.scope, d.key
+    for update of d;
+    if found then
+      update dedupe d set message_id = w.message_id, fingerprint = w.fingerprint, until = w.until
+      from unnest(_wanted) w
+      where d.scope = w.scope and d.key = w.key and d.until <= clock_timestamp();
+    end if;
+
+    select array_agg(d order by d.scope, d.key) into standing
+    from unnest(_wanted) w
+    join dedupe d on d.scope = w.scope and d.key = w.key;
+    -- upkeep forgets what is over, also between two statements
+    exit when cardinality(standing) = cardinality(_wanted);
+  end loop;
+  return standing;
+exception when lock_not_available then
+  raise exception 'Cannot publish "%": another transaction has held its dedupe key for five seconds',
+    substr((_wanted[1]).scope, 6) using errcode = 'PH031';
+end $$;
+
+-- Publishes messages of which some have a dedupe key, as publish_all does. Keys are looked at before ids that publishers chose; of
+-- messages of one call that have the same key the first counts. Nothing is added when one is not what its key stands for.
+create or replace function publish_keyed(_messages json, _max_bytes integer, _exchanges text[]) returns table (id text, duplicate text)
+language plpgsql set search_path from current
+as $$
+#variable_conflict use_column
+declare
+  problem record;
+  given keyed[];
+  ids uuid[];
+  firsts keyed[];
+  wanted dedupe[];
+  standing dedupe[];
+  known uuid[];
+  chosen uuid[];
+  fresh uuid[];
+begin
+  select x.type, p.reason into problem
+  from json_to_recordset(_messages) x (type text, dedupe_key text, dedupe_window_ms double precision)
+  cross join lateral (
+    select case
+      when x.dedupe_key = '' then 'dedupe_key is empty'
+      when octet_length(x.dedupe_key) > 1024 then 'dedupe_key has more than 1024 bytes'
+      when x.dedupe_window_ms is not null and x.dedupe_key is null then 'dedupe_window_ms is set, and there is no dedupe_key'
+      when not (x.dedupe_window_ms >= 1 and x.dedupe_window_ms <= 315360000000) then 'dedupe_window_ms is not within 1 and ten years'
+    end as reason
+  ) p
+  where p.reason is not null
+  limit 1;
+  if found then
+    perform refuse_message(problem.type, problem.reason);
+  end if;
+
+  select array_agg(coalesce(x.id, uuid_v7()) order by x.n) into ids
+  from rows from (json_to_recordset(_messages) as (id uuid)) with ordinality x (id, n);
+
+  select array_agg(row(x.n, x.type, x.dedupe_key, x.dedupe_window_ms,
+           fingerprints_of(x.exchange, x.routing_key, x.payload, x.body, x.content_type, x.fingerprints))::keyed order by x.n) into given
+  from rows from (json_to_recordset(_messages) as (
+    exchange text, routing_key text, type text, payload json, body text, content_type text, dedupe_key text,
+    dedupe_window_ms double precision, fingerprints text[])) with ordinality
+    x (exchange, routing_key, type, payload, body, content_type, dedupe_key, dedupe_window_ms, fingerprints, n)
+  where x.dedupe_key is not null
+    and checked(x.exchange, x.routing_key, x.type, null, null, null, null, null, null, null, null, null, x.payload, x.body, x.content_type,
+                _max_bytes, _exchanges);
+
+  select array_agg(f), array_agg(row('type:' || f.type, f.key, ids[f.n], f.prints[1],
+                                     clock_timestamp() + coalesce(f.window_ms, 604800000) * interval '1 ms')::dedupe)
+  into firsts, wanted
+  from (select distinct on ('type:' || g.type, g.key) g.* from unnest(given) g order by 'type:' || g.type, g.key, g.n) f;
+  standing := case when wanted is null then '{}' else remember_keys(wanted) end;
+
+  select g.type into problem
+  from unnest(given) g
+  join unnest(standing) s on s.scope = 'type:' || g.type and s.key = g.key
+  where s.fingerprint <> all (g.prints)
+  limit 1;
+  if found then
+    raise exception 'Cannot publish "%": another message was published with its dedupe key', problem.type using errcode = 'PH030';
+  end if;
+
+  -- the id that each message answers to, when it is another one's
+  select array_agg(s.message_id order by i.n) into known
+  from generate_subscripts(ids, 1) i (n)
+  left join unnest(given) g on g.n = i.n
+  left join unnest(standing) s on s.scope = 'type:' || g.type and s.key = g.key
+    and not exists (select from unnest(firsts) f where f.n = i.n and s = any (wanted));
+
+  select array_agg(x.id) into chosen
+  from rows from (json_to_recordset(_messages) as (id uuid, own_id boolean)) with ordinality x (id, own_id, n)
+  where x.own_id and x.id is not null and known[x.n] is null;
+  fresh := case when chosen is null then '{}' else remember_ids(chosen) end;
+
+  return query
+  with m as materialized (
+    select x.*, known[x.n] is not null
+             or x.own_id is true and x.id is not null
+               and (x.id <> all (fresh) or row_number() over (partition by x.id, x.own_id, known[x.n] is null order by x.n) > 1) as repeated
+    from rows from (json_to_recordset(_messages) as (
+      id uuid, exchange text, routing_key text, type text, version integer, key text, priority integer, delay_ms double precision,
+      deliver_at timestamptz, expires_in_ms double precision, correlation_id text, causation_id text, headers json, payload json,
+      body text, content_type text, own_id boolean)) with ordinality
+      as x (id, exchange, routing_key, type, version, key, priority, delay_ms, deliver_at, expires_in_ms, correlation_id, causation_id,
+            headers, payload, body, content_type, own_id, n)
+  ),
+  added as (
+    insert into outbox (message_id, exchange, routing_key, type, version, key, priority, deliver_at, expires_at,
+                        correlation_id, causation_id, headers, payload, body, content_type)
+    select ids[m.n], coalesce(m.exchange, ''), coalesce(m.routing_key, ''), m.type, coalesce(m.version, 1), m.key,
+           coalesce(m.priority, 0),
+           coalesce(m.deliver_at, clock_timestamp() + m.delay_ms * interval '1 ms'),
+           clock_timestamp() + m.expires_in_ms * interval '1 ms',
+           m.correlation_id, m.causation_id, m.headers, m.payload, decode(m.body, 'base64'), m.content_type
+    from m
+    where not m.repeated
+      and checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
+                  m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, _max_bytes, _exchanges)
+    order by m.n
+    returning 1
+  )
+  select coalesce(known[m.n], ids[m.n])::text, m.repeated::text from m order by m.n;
+end $$;
