@@ -4,7 +4,7 @@ import { ask } from './ask.ts'
 import { Attempt } from './consumer/attempt.ts'
 import type { Context } from './context.ts'
 import type { EffectCall, Failed, FailureOf, ResponseOf, Unanswered } from './effects/answer.ts'
-import { Bodies, type EffectBodies, RESPONSE_BYTES, type StoredBody } from './effects/bodies.ts'
+import { Bodies, type EffectBodies, type StoredBody } from './effects/bodies.ts'
 import type { Effect, Recorded, RecordOutcome } from './effects/result.ts'
 import { EffectRun, type Ended, type Running } from './effects/run.ts'
 import { EffectLost, EffectNotResolved, InvalidOption } from './errors.ts'
@@ -23,14 +23,17 @@ import {
   recordEffectFromElsewhere,
   resolveEffect,
   showEffect,
+  type WantingRow,
 } from './postgres/effects.ts'
 import { run } from './postgres/queryable.ts'
 import {
   checkedOperation,
   EFFECT_STATES,
+  EFFECT_WANTS,
   type EffectKind,
   type EffectOutcome,
   type EffectState,
+  type EffectWant,
   eventIdOf,
   fingerprintOf,
   providerKeyOf,
@@ -51,7 +54,8 @@ export type {
   UndoneEffect,
   UnknownEffect,
 } from './effects/result.ts'
-export type { EffectKind, EffectOutcome, EffectState } from './rules/effect.ts'
+export type { EffectAttention } from './postgres/effects.ts'
+export type { EffectKind, EffectOutcome, EffectState, EffectWant } from './rules/effect.ts'
 export { defineProvider, type Provider, type ProviderOptions } from './rules/provider.ts'
 
 /** What makes a repetition harmless. Exactly one of them is to be chosen. */
@@ -113,7 +117,7 @@ const RUN = z.strictObject({
 })
 
 /** An operation in the ledger; its response is opened and redacted, or undefined. */
-export interface LedgerEntry extends Omit<EffectRow, 'response' | 'sealed'> {
+export interface LedgerEntry extends Omit<WantingRow, 'response' | 'sealed'> {
   readonly response: unknown
 }
 
@@ -129,8 +133,10 @@ export interface LedgerHistory extends LedgerEntry {
 export interface EffectAccount extends EffectAccountRow {}
 
 export interface EffectFilter {
-  /** In one of these states. @default what wants somebody: unknown, in review, begun too long ago, known and not recorded, contradicted */
+  /** In one of these states, whether they want anybody or not. @default only what wants somebody */
   readonly state?: EffectState | readonly EffectState[] | 'all' | undefined
+  /** Wanting somebody for one of these reasons. @default for any of them, where no state is given */
+  readonly wants?: EffectWant | readonly EffectWant[] | undefined
   /** With this provider. @default any */
   readonly provider?: string | undefined
   /** Unchanged for so long, in milliseconds. @default any */
@@ -145,6 +151,7 @@ export interface EffectFilter {
 
 const LIST = z.strictObject({
   state: z.union([z.enum(EFFECT_STATES), z.literal('all'), z.array(z.enum(EFFECT_STATES))]).optional(),
+  wants: z.union([z.enum(EFFECT_WANTS), z.array(z.enum(EFFECT_WANTS))]).optional(),
   provider: z.string().optional(),
   olderThanMs: milliseconds().optional(),
   startingWith: z.string().optional(),
@@ -189,21 +196,6 @@ const ELSEWHERE = z.strictObject({
 
 /** `missing`: no such operation (yet). `contradicted`: it is known to have ended otherwise, and is marked for a person. */
 export type RecordedElsewhere<Value> = Recorded<Value> | { readonly status: 'missing' | 'contradicted' }
-
-const OPTIONS = z.strictObject({
-  redact: passedThrough<EffectBodies['redact']>().optional(),
-  seal: passedThrough<EffectBodies['seal']>().optional(),
-  unseal: passedThrough<EffectBodies['unseal']>().optional(),
-  responseBytes: wholeNumber(1, 1_048_576).default(RESPONSE_BYTES),
-})
-
-/** Checked at construction: a body that is sealed can be opened. */
-export function effectBodies(given: EffectBodies): EffectBodies {
-  const options = parseOptions(OPTIONS, given)
-  if (options.seal && !options.unseal)
-    throw new InvalidOption('effects.seal', 'effects.unseal is missing, and nothing could be read again')
-  return options as EffectBodies
-}
 
 /**
  * The effect ledger: calls to the outside (a card charge, a payout, an e-mail) that happen once, although processes die,
@@ -307,10 +299,10 @@ export class Effects {
 
   /** Operations, without their record; those that want somebody, the longest unchanged first. */
   async list(filter: EffectFilter = {}): Promise<LedgerEntry[]> {
-    const { state, limit, olderThanMs, provider, startingWith, after } = parseOptions(LIST, filter)
+    const { state, wants, limit, olderThanMs, provider, startingWith, after } = parseOptions(LIST, filter)
     const where = {
       states: state === undefined || state === 'all' ? undefined : [state].flat(),
-      attention: state === undefined,
+      wants: wants === undefined ? (state === undefined ? EFFECT_WANTS : undefined) : [wants].flat(),
       provider,
       startingWith,
       after,

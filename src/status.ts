@@ -1,5 +1,6 @@
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
+import { type EffectAttention, effectAttention } from './postgres/effects.ts'
 import {
   appliedMigrations,
   type Partition,
@@ -17,6 +18,8 @@ export interface Status {
   readonly schema: { readonly name: string; readonly migrations: readonly string[] }
   readonly relay: RelayStatus
   readonly queues: readonly QueueStatus[]
+  /** Operations of the effect ledger that want somebody: `posthaste.effects.list()` names them. */
+  readonly effects: EffectAttention
   readonly partitions: readonly Partition[]
 }
 
@@ -25,10 +28,12 @@ export async function status(context: Context): Promise<Status> {
   const { tables } = context
   const migrations = await ask(context, appliedMigrations(tables))
   const [relay] = await ask(context, relayStatus(tables))
+  const [effects] = await ask(context, effectAttention(tables))
   return {
     schema: { name: tables.schema, migrations },
     relay: relay!,
     queues: await ask(context, queueStatus(tables, null)),
+    effects: effects!,
     partitions: await ask(context, partitions(tables)),
   }
 }

@@ -1,6 +1,6 @@
 -- What a person has found out about an operation that nobody could tell the outcome of. `succeeded` and `failed` become
 -- known, and the next run of the operation records them with the business rows; `retry` says that nothing was done, and
--- lets the next run call again under a new key. Says what it did:
+-- lets the next run call again under a new key. The journal tells of it. Says what it did:
 --   resolved, missing, ended, busy (a claim is live), contradicted (it is known to be otherwise), exhausted (five keys), changed
 create or replace function resolve_effect(
   _operation text, _as text, _response text, _sealed boolean, _by text, _reason text, _key_number smallint, _provider_key uuid
@@ -42,6 +42,7 @@ begin
   end if;
   perform note_effect(e, 'resolved', _by, _outcome => nullif(_as, 'retry'), _reason => left(_reason, 500),
                       _response => case when _as <> 'retry' then _response end, _sealed => _sealed);
+  perform note_act(_by, 'resolve', null, jsonb_build_object('operation', _operation, 'as', _as, 'reason', left(_reason, 500)));
   return 'resolved';
 end $$;
 

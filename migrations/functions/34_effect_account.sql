@@ -1,5 +1,5 @@
 -- What an operator looks for first, in one row; all of them are 0 in a ledger that needs nobody.
---   overdue     begun, its lease has lapsed, and nobody has come back to it
+--   overdue     begun, nothing is known of it, its lease has lapsed, and nobody has come back to it
 --   unrecorded  the outcome is known, and the business rows are not written
 create or replace function effect_account(out started bigint, out succeeded bigint, out failed bigint, out unknown bigint,
                                           out needs_review bigint, out overdue bigint, out unrecorded bigint, out contradicted bigint)
@@ -10,7 +10,7 @@ as $$
          count(*) filter (where state = 'failed'),
          count(*) filter (where state = 'unknown'),
          count(*) filter (where state = 'needs_review'),
-         count(*) filter (where state = 'started' and lease_until <= clock_timestamp()),
+         count(*) filter (where state = 'started' and outcome is null and lease_until <= clock_timestamp()),
          count(*) filter (where state in ('started', 'unknown') and outcome is not null and coalesce(lease_until <= clock_timestamp(), true)),
          count(*) filter (where e.contradicted)
   from effects e

@@ -34,3 +34,13 @@ export function wholeBetween(least: number, most: number): (text: string) => num
     throw new InvalidArgumentError(`It is not a whole number from ${least} to ${most}.`)
   }
 }
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Reads a time span from an argument, in milliseconds. */
+export function duration(text: string): number {
+  const [, number, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
+  const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
+  if (ms > 0) return ms
+  throw new InvalidArgumentError('It is not a time above 0; write 500ms, 30s, 10m, 2h or 1d.')
+}

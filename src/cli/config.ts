@@ -40,7 +40,7 @@ export function configCommand() {
 async function rowsOf({ url, from, config, settings }: Resolved): Promise<Row[]> {
   const { file, listenUrl, schema, service, healthPort } = settings
   const client = await clientSettings({ url, from })
-  const { topology, relay, retention } = config
+  const { topology, relay, retention, effects } = config
   const inFile = (name: string, value: number | undefined): Row => ({
     name,
     value: value ?? null,
@@ -67,6 +67,11 @@ async function rowsOf({ url, from, config, settings }: Resolved): Promise<Row[]>
     inFile('retention.outboxMs', retention?.outboxMs),
     inFile('retention.inboxMs', retention?.inboxMs),
     inFile('retention.deadLettersMs', retention?.deadLettersMs),
+    {
+      name: 'effects',
+      value: effects ? Object.keys(effects).join(', ') : null,
+      from: effects ? file! : 'default',
+    },
     { name: 'healthPort', value: healthPort.value ?? null, from: healthPort.from },
     {
       name: 'debug',

@@ -11,6 +11,8 @@ export interface Destruction {
   readonly what: string
   /** What is done to it. @default 'delete' */
   readonly verb?: string
+  /** What the question ends with. @default 'for good' */
+  readonly how?: string
   readonly yes?: boolean | undefined
   readonly json?: boolean | undefined
 }
@@ -19,13 +21,20 @@ export interface Destruction {
  * Asks, with the count, before anything is destroyed; returns only when the answer was yes, or --yes was given. Where nobody
  * can be asked (no terminal, or --json) it refuses.
  */
-export async function confirm({ count, what, verb = 'delete', yes, json }: Destruction): Promise<void> {
+export async function confirm({
+  count,
+  what,
+  verb = 'delete',
+  how = 'for good',
+  yes,
+  json,
+}: Destruction): Promise<void> {
   if (yes) return
   const sentence = `${verb} ${count.toLocaleString('en')} ${what}`
   if (json || !process.stdin.isTTY || !process.stderr.isTTY) {
     throw new UsageFailure(`Cannot ${sentence} without being told twice: add --yes`)
   }
-  if (await saysYes(`${sentence.charAt(0).toUpperCase()}${sentence.slice(1)} for good? [y/N] `)) return
+  if (await saysYes(`${sentence.charAt(0).toUpperCase()}${sentence.slice(1)} ${how}? [y/N] `)) return
   print('Nothing was changed')
   throw new BadNews('not confirmed')
 }

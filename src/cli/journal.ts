@@ -4,7 +4,7 @@ import { cut, print, printJson, printTable } from './output.ts'
 
 export function journalCommand() {
   return databaseCommand('journal')
-    .description('Who did what by hand: redrives, purges, erasures; the newest first.')
+    .description('Who did what by hand: redrives, purges, erasures, resolutions; the newest first.')
     .option('--queue <name>', 'to this queue')
     .option('--limit <count>', 'how many, 1 to 1000', wholeBetween(1, 1_000), 100)
     .option('--before <id>', 'continue a list: only what is older than this one')

@@ -120,6 +120,7 @@ async function opened(pool: Pool, { config, schema, settings }: Resolved, option
     ...(options.logger && { logger: options.logger }),
     ...(config.relay && { relay: given(config.relay) }),
     ...(config.retention && { retention: given(config.retention) }),
+    ...(config.effects && { effects: config.effects }),
   })
   const transaction: Opened['transaction'] = (work) => database.transaction(work)
   return { posthaste, transaction }

@@ -46,6 +46,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'list, show, redrive or purge dead letters',
     load: async () => (await import('./dead.ts')).deadCommand(),
   },
+  effects: {
+    summary: 'list, show or resolve calls to the outside',
+    load: async () => (await import('./effects.ts')).effectsCommand(),
+  },
   schedules: {
     summary: 'list or remove recurring messages',
     load: async () => (await import('./schedules.ts')).schedulesCommand(),
@@ -82,7 +86,7 @@ const USAGE = 2
 const COMPLETE = '__complete'
 
 // What a family of commands does when it is not told.
-const FIRST: Readonly<Record<string, string>> = { topology: 'show', dead: 'list', schedules: 'list' }
+const FIRST: Readonly<Record<string, string>> = { topology: 'show', dead: 'list', effects: 'list', schedules: 'list' }
 
 /** The command line. Exit codes: 0 ok, 1 failure, 2 usage, 3 database unreachable, 4 schema behind or missing, 130 interrupted. */
 export async function program(args: readonly string[]): Promise<void> {

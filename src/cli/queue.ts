@@ -1,6 +1,5 @@
-import { InvalidArgumentError } from '@commander-js/extra-typings'
 import type { Queue } from '../index.ts'
-import { command, databaseCommand, told } from './command.ts'
+import { command, databaseCommand, duration, told } from './command.ts'
 import { confirm } from './confirm.ts'
 import { BadNews } from './failure.ts'
 import { withPosthaste } from './open.ts'
@@ -147,13 +146,4 @@ interface Where {
 
 function withQueue<Result>(name: string, where: Where, work: (queue: Queue) => Promise<Result>): Promise<Result> {
   return withPosthaste({ ...where, applicationName: 'posthaste queue' }, ({ posthaste }) => work(posthaste.queue(name)))
-}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-function duration(text: string): number {
-  const [, number, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
-  const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
-  if (ms > 0) return ms
-  throw new InvalidArgumentError('It is not a time above 0; write 500ms, 30s, 10m, 2h or 1d.')
 }

@@ -16,6 +16,7 @@ export function statusCommand() {
    "relay":{"onDuty","pid","application","standingBy","tick","routedAt","unrouted","lagMs"},
    "queues":[{"queue","kind","depth","ready","scheduled","leased","dead","paused":{"source","until","reason","by"},"oldestMs",
               "rates":{"routed","completed","retried","dead","overMs"}}],
+   "effects":{"unknown","needsReview","overdue","unrecorded","contradicted","oldestMs"},
    "partitions":[{"name","from","to","madeAt","emptiedAt"}]}    rates are per second`,
       }),
     )
@@ -29,7 +30,7 @@ export function statusCommand() {
     })
 }
 
-async function show({ schema, relay, queues, partitions }: Status): Promise<void> {
+async function show({ schema, relay, queues, effects, partitions }: Status): Promise<void> {
   await printTable(
     ['queue', 'depth', 'ready', 'scheduled', 'leased', 'dead', 'oldest', 'in/s', 'done/s', 'retried/s', 'paused'],
     queues.map(({ queue, depth, ready, scheduled, leased, dead, oldestMs, rates, paused }) => [
@@ -50,6 +51,11 @@ async function show({ schema, relay, queues, partitions }: Status): Promise<void
   printHeading('relay')
   print(`${duty(relay)}; ${backlog(relay)}`)
   print(`routed up to tick ${relay.tick} at ${relay.routedAt.toISOString()}`)
+  const wanting = wantsOf(effects)
+  if (wanting !== undefined) {
+    printHeading('effects')
+    print(`${wanting}: posthaste effects list`)
+  }
   printHeading('log')
   const emptied = partitions.filter(({ emptiedAt }) => emptiedAt !== null).length
   print(`${partitions.length} partitions, ${emptied} of them emptied`)
@@ -64,6 +70,13 @@ function pausedBy({ source, until, reason, by }: Paused): string {
 function duty({ onDuty, pid, application, standingBy }: Status['relay']): string {
   if (!onDuty) return 'none is on duty: run posthaste relay (one behind a pooler polls, and is not seen here)'
   return `on duty: ${application ?? 'a relay'}, server process ${pid}; ${standingBy} standing by`
+}
+
+/** What of the effect ledger wants somebody; undefined when nothing does. */
+function wantsOf({ oldestMs, needsReview, ...counts }: Status['effects']): string | undefined {
+  if (oldestMs === null) return undefined
+  const told = Object.entries({ 'in review': needsReview, ...counts }).filter(([, count]) => count > 0)
+  return `${told.map(([want, count]) => `${count} ${want}`).join(', ')}, the oldest unchanged for ${span(oldestMs)}`
 }
 
 function backlog({ unrouted, lagMs }: Status['relay']): string {

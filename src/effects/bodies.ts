@@ -1,20 +1,8 @@
 import { EffectResponseRefused, InvalidMessage } from '../errors.ts'
+import type { EffectBodies } from '../rules/effect-bodies.ts'
 import { jsonText } from '../rules/json-text.ts'
 
-/** How responses are stored: what is taken out of them, and how they are locked up. */
-export interface EffectBodies {
-  /**
-   * Takes out of a response, or of a refusal, what may not be stored: card numbers, tokens. What it returns is stored and is
-   * what every caller gets, the first one too, so that a duplicate takes the same branch. @default stored as it is
-   */
-  readonly redact?: (body: unknown, operation: string) => unknown
-  /** Encrypts the text of a body before it is stored. @default stored readable */
-  readonly seal?: (text: string, operation: string) => string | Promise<string>
-  /** Decrypts what `seal` made. Needed with `seal`. */
-  readonly unseal?: (sealed: string, operation: string) => string | Promise<string>
-  /** How large a body may be, in bytes of JSON. @default 65_536 */
-  readonly responseBytes?: number
-}
+export type { EffectBodies } from '../rules/effect-bodies.ts'
 
 export interface StoredBody {
   readonly response: string | undefined

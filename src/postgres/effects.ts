@@ -1,4 +1,4 @@
-import type { EffectKind, EffectOutcome, EffectState } from '../rules/effect.ts'
+import type { EffectKind, EffectOutcome, EffectState, EffectWant } from '../rules/effect.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -226,11 +226,16 @@ export function resolveEffect(t: Tables, of: ResolutionOf): Query<{ resolved: Re
   }
 }
 
+/** A row, and why it wants somebody. */
+export interface WantingRow extends EffectRow {
+  readonly wants: EffectWant | undefined
+}
+
 /** Which operations; what is left out is not looked at. */
 export interface EffectsWhere {
   readonly states: readonly EffectState[] | undefined
-  /** Only what wants somebody: unknown, in review, begun too long ago, known and not recorded, contradicted. */
-  readonly attention: boolean
+  /** Only what wants somebody, for one of these reasons. */
+  readonly wants: readonly EffectWant[] | undefined
   readonly provider: string | undefined
   /** Unchanged for so long. */
   readonly olderThanMs: number | undefined
@@ -240,28 +245,31 @@ export interface EffectsWhere {
 }
 
 /** Operations, the longest unchanged first. */
-export function listEffects(t: Tables, where: EffectsWhere, limit: number): Query<EffectRow> {
+export function listEffects(t: Tables, where: EffectsWhere, limit: number): Query<WantingRow> {
   const values: unknown[] = []
   const param = (value: unknown) => `$${values.push(value)}`
   const conditions = conditionsOf(t, where, param)
   return {
     text: `
-      select ${columnsOf('e')}
+      select ${columnsOf('e')}, ${t.of('effect_wants')}(e) as wants
       from ${t.of('effects')} e
       where ${conditions.length > 0 ? conditions.join(' and ') : 'true'}
       order by e.changed_at, e.operation
       limit ${param(limit)}::integer`,
     values,
-    decode: effectOf,
+    decode: wantingOf,
   }
 }
 
 /** One operation. */
-export function showEffect(t: Tables, operation: string): Query<EffectRow> {
+export function showEffect(t: Tables, operation: string): Query<WantingRow> {
   return {
-    text: `select ${columnsOf('e')} from ${t.of('effects')} e where e.operation = $1`,
+    text: `
+      select ${columnsOf('e')}, ${t.of('effect_wants')}(e) as wants
+      from ${t.of('effects')} e
+      where e.operation = $1`,
     values: [operation],
-    decode: effectOf,
+    decode: wantingOf,
   }
 }
 
@@ -337,6 +345,33 @@ export function effectAccount(t: Tables): Query<EffectAccountRow> {
   }
 }
 
+/** What wants somebody, and since when. */
+export interface EffectAttention {
+  readonly unknown: number
+  readonly needsReview: number
+  readonly overdue: number
+  readonly unrecorded: number
+  readonly contradicted: number
+  /** How long the one that has waited longest has not changed; null when nothing wants anybody. */
+  readonly oldestMs: number | null
+}
+
+/** What wants somebody, counted from what is open alone: as quick after a million operations as after ten. */
+export function effectAttention(t: Tables): Query<EffectAttention> {
+  return {
+    text: `select * from ${t.of('effect_attention')}()`,
+    values: [],
+    decode: (row) => ({
+      unknown: Number(row.unknown),
+      needsReview: Number(row.needs_review),
+      overdue: Number(row.overdue),
+      unrecorded: Number(row.unrecorded),
+      contradicted: Number(row.contradicted),
+      oldestMs: numberOf(row.oldest_ms) ?? null,
+    }),
+  }
+}
+
 /** Erases bodies of operations that ended before a time, a thousand at once. */
 export function eraseEffects(t: Tables, before: Date): Query<{ erased: number }> {
   return {
@@ -377,12 +412,12 @@ function columnsOf(from: string): string {
 
 function conditionsOf(
   t: Tables,
-  { states, attention, provider, olderThanMs, startingWith, after }: EffectsWhere,
+  { states, wants, provider, olderThanMs, startingWith, after }: EffectsWhere,
   param: (value: unknown) => string,
 ): string[] {
   const conditions: string[] = []
   if (states) conditions.push(`e.state = any (${param(states)}::text[])`)
-  if (attention) conditions.push(WANTS_SOMEBODY)
+  if (wants) conditions.push(`${OPEN} and ${t.of('effect_wants')}(e) = any (${param(wants)}::text[])`)
   if (provider !== undefined) conditions.push(`e.provider = ${param(provider)}`)
   if (olderThanMs !== undefined)
     conditions.push(`e.changed_at < clock_timestamp() - ${param(olderThanMs)} * interval '1 ms'`)
@@ -394,9 +429,8 @@ function conditionsOf(
   return conditions
 }
 
-// The first line is the predicate of the index effects_open.
-const WANTS_SOMEBODY = `(e.state in ('started', 'unknown', 'needs_review') or e.contradicted)
-        and (e.state <> 'started' or e.contradicted or e.lease_until <= clock_timestamp())`
+// The predicate of the index effects_open: nothing that wants somebody lies outside of it.
+const OPEN = `(e.state in ('started', 'unknown', 'needs_review') or e.contradicted)`
 
 function effectOf(row: Row): EffectRow {
   const keySince = row.key_since ? new Date(row.key_since) : undefined
@@ -426,6 +460,10 @@ function effectOf(row: Row): EffectRow {
     knownAt: row.known_at ?? undefined,
     endedAt: row.ended_at ?? undefined,
   }
+}
+
+function wantingOf(row: Row): WantingRow {
+  return { ...effectOf(row), wants: row.wants ?? undefined }
 }
 
 function numberOf(value: unknown): number | undefined {

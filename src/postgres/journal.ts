@@ -7,7 +7,7 @@ export interface Act {
   readonly at: Date
   /** Who said he did it; null for an unknown hand. */
   readonly by: string | null
-  /** `redrive`, `purge-dead`, `erase` … */
+  /** `redrive`, `purge-dead`, `erase`, `resolve` … */
   readonly act: string
   readonly queue: string | null
   readonly facts: Readonly<Record<string, unknown>>

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type EffectBodies, effectBodies } from './effect-bodies.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './options.ts'
 import type { Topology } from './topology.ts'
 
@@ -34,6 +35,8 @@ export interface Config {
         readonly deadLettersMs?: number | undefined
       }
     | undefined
+  /** How `posthaste effects` opens and stores responses; as `effects` of `PosthasteOptions`, and the same everywhere. */
+  readonly effects?: EffectBodies | undefined
   /** The port on which `posthaste relay` answers /live and /ready. @default none */
   readonly healthPort?: number | undefined
 }
@@ -54,12 +57,15 @@ const CONFIG = z.strictObject({
       deadLettersMs: milliseconds(1_000).optional(),
     })
     .optional(),
+  effects: passedThrough<EffectBodies | undefined>().optional(),
   healthPort: wholeNumber(1, 65_535).optional(),
 })
 
 /** Checks what a configuration file says: an unknown name is refused with the nearest one that exists. */
 export function parseConfig(given: unknown): Config {
-  return parseOptions(CONFIG, given)
+  const config = parseOptions(CONFIG, given)
+  if (config.effects) effectBodies(config.effects)
+  return config
 }
 
 /**

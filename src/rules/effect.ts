@@ -23,6 +23,25 @@ export const EFFECT_STATES: readonly EffectState[] = Object.freeze([
   'needs_review',
 ])
 
+/**
+ * Why an operation wants somebody.
+ *
+ *     unknown       a call was begun, and nobody knows what came of it: its message is attempted again, or was set aside
+ *     needs_review  only a person or a webhook can say
+ *     overdue       begun too long ago: its process is gone, and nobody has come back to it
+ *     unrecorded    the outcome is known, and the business rows are not written
+ *     contradicted  it was recorded as one thing, and the provider has said the other, or twice
+ */
+export type EffectWant = 'unknown' | 'needs_review' | 'overdue' | 'unrecorded' | 'contradicted'
+
+export const EFFECT_WANTS: readonly EffectWant[] = Object.freeze([
+  'unknown',
+  'needs_review',
+  'overdue',
+  'unrecorded',
+  'contradicted',
+])
+
 /** What is definite. */
 export type EffectOutcome = 'succeeded' | 'failed'
 

@@ -21,7 +21,7 @@ let database: TestDatabase
 
 /**
  * How each command is called for its JSON to be compared with what its help says: a new command is added here. One of these
- * databases has two messages in "mail" and two dead letters of "billing", with the ids 1 and 2.
+ * databases has two messages in "mail", two dead letters of "billing", with the ids 1 and 2, and two unknown operations.
  */
 const CALLS: Readonly<Record<string, string>> = {
   init: `init ${join(home.path, 'shop')}`,
@@ -41,6 +41,9 @@ const CALLS: Readonly<Record<string, string>> = {
   'dead show': 'dead show 1',
   'dead redrive': 'dead redrive 2',
   'dead purge': 'dead purge --type none --yes',
+  'effects list': 'effects list --state all',
+  'effects show': 'effects show capture:pay_1',
+  'effects resolve': 'effects resolve capture:pay_2 --as succeeded --reason seen --by ada',
   'schedules list': 'schedules list',
   'schedules remove': 'schedules remove nightly --yes',
   journal: 'journal',
@@ -62,6 +65,10 @@ beforeAll(async () => {
   await posthaste.declare()
   await posthaste.schedule('nightly', '0 3 * * *', { type: 'mail', payload: {} })
   const messages = ['billing', 'billing', 'mail', 'mail'].map((type) => ({ type, payload: { n: 1 } }))
+  for (const name of ['capture:pay_1', 'capture:pay_2']) {
+    const call = () => Promise.reject(new Error('socket hang up'))
+    await posthaste.effects.run(name, { request: 1, provider: { keyWindowMs: 86_400_000 }, call })
+  }
   const traced = { type: 'nobody', payload: {}, id: '0190a000-0000-7000-8000-00000000000a' }
   await pgDatabase(database.pool).transaction((tx) => posthaste.publish(tx, [...messages, traced]))
   await database.pool.query('select * from posthaste.relay_cycle(1000, true)')

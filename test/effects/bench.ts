@@ -18,10 +18,12 @@ export interface ProcessOptions {
   readonly topology?: Topology
   readonly bodies?: EffectBodies
   readonly max?: number
+  /** When it is gone. @default when the test is over */
+  readonly finished?: (work: () => Promise<void>) => void
 }
 
 /** One process that runs operations: a pool and a Posthaste of its own, gone when the test is over. */
-export function processOn(url: string, { topology, bodies, max = 10 }: ProcessOptions = {}) {
+export function processOn(url: string, { topology, bodies, max = 10, finished = onTestFinished }: ProcessOptions = {}) {
   const pool = new pg.Pool({ connectionString: url, max })
   pool.on('error', () => {})
   const story: { readonly name: EventName; readonly event: unknown }[] = []
@@ -33,7 +35,7 @@ export function processOn(url: string, { topology, bodies, max = 10 }: ProcessOp
     ...(topology && { topology }),
     ...(bodies && { effects: bodies }),
   })
-  onTestFinished(async () => {
+  finished(async () => {
     await posthaste.stop({ timeoutMs: 0 })
     await pool.end()
   })

@@ -464,7 +464,7 @@ describe('operators', () => {
       failed: 0,
       unknown: 1,
       needsReview: 1,
-      overdue: 1,
+      overdue: 0,
       unrecorded: 1,
       contradicted: 0,
     })

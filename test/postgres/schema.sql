@@ -648,6 +648,16 @@ returns record
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function effect_attention(OUT unknown bigint, OUT needs_review bigint, OUT overdue bigint, OUT unrecorded bigint, OUT contradicted bigint, OUT oldest_ms double precision)
+returns record
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function effect_wants(_e effects)
+returns text
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function effect_window_ms(_e effects)
 returns double precision
 language sql stable
