@@ -1,13 +1,20 @@
 import { defineConfig } from 'vitest/config'
 
 // `vitest run` is the quick suite, `--mode long` the counts that take longer, `--mode transactions` other people's libraries,
-// which are installed for it.
+// which are installed for it, `--mode server` what of the quick suite speaks to a server, for servers of other versions.
 const INCLUDED: Record<string, string> = { long: 'test/**/*.long.ts', transactions: 'test/transactions/**/*.test.ts' }
+
+// They know no server, or bring their own.
+const SERVERLESS = ['rules', 'machinery', 'bench', 'ground', 'package', 'types'].map((folder) => `test/${folder}/**`)
 
 export default defineConfig(({ mode }) => ({
   test: {
     include: [INCLUDED[mode] ?? 'test/**/*.test.ts'],
-    exclude: ['**/node_modules/**', ...(mode === 'transactions' ? [] : ['test/transactions/**'])],
+    exclude: [
+      '**/node_modules/**',
+      ...(mode === 'transactions' ? [] : ['test/transactions/**']),
+      ...(mode === 'server' ? SERVERLESS : []),
+    ],
     globalSetup: ['test/support/server.ts'],
     reporters: ['default', './scripts/counts-reporter.mjs'],
     pool: 'forks',

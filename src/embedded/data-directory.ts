@@ -35,14 +35,14 @@ export function openDataDirectory(path: string | undefined, { inMemory = false }
 }
 
 /** Files of a cluster that exists already are left as they are. */
-export function initialise({ path, account }: DataDirectory, { initdb }: Binaries): void {
+export function initialise({ path, account }: DataDirectory, binaries: Binaries): void {
   if (existsSync(join(path, 'PG_VERSION'))) return
   const passwordFile = join(shared(account), `posthaste-${randomBytes(8).toString('hex')}.password`)
   const password = randomBytes(16).toString('hex')
   writeFileSync(passwordFile, password, { mode: 0o600 })
   give(passwordFile, account)
   try {
-    runInitdb(initdb, path, passwordFile, account)
+    runInitdb(binaries, path, passwordFile, account)
   } finally {
     rmSync(passwordFile, { force: true })
   }
@@ -56,8 +56,8 @@ export function passwordOf({ path }: DataDirectory): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : ''
 }
 
-// The password keeps other users of the machine out, so one round of hashing is enough and connecting stays cheap.
-function runInitdb(initdb: string, path: string, passwordFile: string, account: Account): void {
+// The password keeps other users of the machine out, so one round of hashing is enough and connecting stays cheap, from 16 on.
+function runInitdb({ initdb, major }: Binaries, path: string, passwordFile: string, account: Account): void {
   const result = spawnSync(
     initdb,
     [
@@ -65,7 +65,7 @@ function runInitdb(initdb: string, path: string, passwordFile: string, account: 
       '--username=postgres',
       '--auth=password',
       `--pwfile=${passwordFile}`,
-      '--set=scram_iterations=1',
+      ...(major < 16 ? [] : ['--set=scram_iterations=1']),
       '--encoding=UTF8',
       '--no-locale',
       '--no-sync',

