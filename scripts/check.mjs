@@ -16,6 +16,7 @@ const CHECKS = {
   long: ['vitest', 'run', '--mode', 'long'],
   exports: ['node', 'scripts/exports.mjs'],
   transactions: ['node', 'scripts/transactions.mjs'],
+  docs: ['node', 'scripts/docs.mjs', '--check'],
 }
 const USUAL = ['format', 'floors', 'types', 'exports', 'tests']
 
@@ -30,7 +31,7 @@ if (counted) console.log(counts())
 process.exitCode = failures.length > 0 ? 1 : 0
 
 function chosen() {
-  if (args[0] === '--all') return args.splice(0, 1) && [...USUAL, 'transactions']
+  if (args[0] === '--all') return args.splice(0, 1) && [...USUAL, 'docs', 'transactions']
   if (args[0] === '--only') return args.splice(0, 2)[1].split(',')
   return USUAL
 }

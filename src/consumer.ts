@@ -29,6 +29,13 @@ export type { OnError } from './consumer/failing.ts'
 export type { BatchHandler, Handler } from './consumer/handlers.ts'
 export type { ConsumerPlace } from './consumer/running.ts'
 
+/**
+ * How a consumer works: its guarantee, how much it does at a time, and for how long. Every field has a default; times are milliseconds.
+ *
+ * ```ts
+ * posthaste.consumer('billing', { concurrency: 20, batchSize: 50, timeoutMs: 5_000 })
+ * ```
+ */
 export interface ConsumerOptions<G extends Guarantee = Guarantee> {
   /**
    * When the claim is committed, and so what a failure means: with the effect (`exactly-once-effects`), by a lease before it
@@ -181,14 +188,22 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
     return this
   }
 
-  /** How long one delivery may be repeated. */
+  /**
+   * How long one delivery may be repeated.
+   *
+   * @internal
+   */
   get horizon(): Horizon {
     const { name, retry } = this.#place.queue
     const { timeoutMs, leaseMs, guarantee } = this.#options
     return { queue: name, retry, timeoutMs, leaseMs: guarantee === 'at-least-once' ? leaseMs : 0 }
   }
 
-  /** Throws for a provider that forgets a key sooner than a delivery is repeated for the last time. */
+  /**
+   * Throws for a provider that forgets a key sooner than a delivery is repeated for the last time.
+   *
+   * @internal
+   */
   check(): void {
     for (const provider of this.#options.providers) requireWindow(providerOf(provider), this.horizon)
   }
@@ -208,12 +223,17 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
     stopped.catch((error) => this.#place.context.events.emit('error', { where: 'stop', error: summarise(error) }))
   }
 
-  /** Works off what is there with the handlers of this consumer, which is not running, and ends. */
+  /**
+   * Works off what is there with the handlers of this consumer, which is not running, and ends.
+   *
+   * @internal
+   */
   async drain(request: DrainRequest): Promise<Drained> {
     const number = await this.#ready()
     return await new Draining(this.#place, this.#options, this.#handlers, number).drain(request)
   }
 
+  /** `stop()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }

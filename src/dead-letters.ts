@@ -29,6 +29,7 @@ export interface DeadLetterFilter {
   readonly text?: string | undefined
 }
 
+/** Which dead letters to list, and how many. */
 export interface ListOptions extends DeadLetterFilter {
   /** How many, 1 to 1,000. @default 100 */
   readonly limit?: number | undefined
@@ -39,6 +40,7 @@ export interface ListOptions extends DeadLetterFilter {
 /** One id, several, or all that a filter finds: `{}` are all there are. */
 export type DeadLetterSelection = string | readonly string[] | DeadLetterFilter
 
+/** Where redriven deliveries go, with what payload, and who says so. */
 export interface RedriveOptions {
   /** Who does it: it is noted in the history of the delivery. @default an unknown hand */
   readonly by?: string | undefined
@@ -52,6 +54,7 @@ export interface RedriveOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Who purges, and what may end it. */
 export interface PurgeOptions {
   /** Who does it, for the journal. @default an unknown hand */
   readonly by?: string | undefined
@@ -59,6 +62,7 @@ export interface PurgeOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What was put back, and what could not be. */
 export interface Redriven {
   readonly redriven: number
   /** Ids that are no dead letters (any more): redriven before, purged, or of another queue. */
@@ -67,6 +71,7 @@ export interface Redriven {
   readonly unreadable: readonly string[]
 }
 
+/** How many were deleted, and which ids were none. */
 export interface Purged {
   readonly purged: number
   readonly missing: readonly string[]

@@ -74,6 +74,7 @@ export type Repeatable =
       readonly provider?: never
     }
 
+/** What an operation asks for, of whom, and how: the request, the provider, the call, and how to ask what became of it. */
 export type RunOptions<Answer> = Repeatable & {
   /**
    * What is asked for, as JSON: amount, currency, account. Only its hash is stored; the same operation with another request is
@@ -126,12 +127,15 @@ export interface LedgerAttempt extends Omit<EffectAttemptRow, 'response' | 'seal
   readonly response: unknown
 }
 
+/** One operation with everything that was tried, oldest first. */
 export interface LedgerHistory extends LedgerEntry {
   readonly attempts: readonly LedgerAttempt[]
 }
 
+/** How many operations there are of each state. */
 export interface EffectAccount extends EffectAccountRow {}
 
+/** Which operations to list; what is left out is not looked at. */
 export interface EffectFilter {
   /** In one of these states, whether they want anybody or not. @default only what wants somebody */
   readonly state?: EffectState | readonly EffectState[] | 'all' | undefined
@@ -159,6 +163,7 @@ const LIST = z.strictObject({
   after: z.string().optional(),
 })
 
+/** What a person, or a webhook, says became of an operation. */
 export interface Resolution {
   /**
    * What a person has found out. `'succeeded'` and `'failed'` are recorded, with the business rows, by the next run;
@@ -180,6 +185,7 @@ const RESOLUTION = z.strictObject({
   response: z.unknown().optional(),
 })
 
+/** What became of an operation, and who says so. */
 export interface OutcomeElsewhere {
   readonly as: EffectOutcome
   /** What told it: `webhook evt_42`, a file. */

@@ -1,6 +1,17 @@
 import { didYouMean, nearest } from './rules/nearest.ts'
 
-/** Every error Posthaste throws extends this one; `code` is literal and stable, the sentence is for people. */
+/**
+ * Every error Posthaste throws extends this one; `code` is literal and stable, the sentence is for people.
+ *
+ * ```ts
+ * try {
+ *   await posthaste.queue('billing').delete()
+ * } catch (error) {
+ *   if (error instanceof PosthasteError && error.code === 'QUEUE_NOT_EMPTY') log.info(error.message)
+ *   else throw error
+ * }
+ * ```
+ */
 export abstract class PosthasteError extends Error {
   abstract readonly code: string
 

@@ -82,18 +82,21 @@ export interface Events {
   error: { readonly where: string; readonly error: ErrorSummary }
 }
 
-interface Attempted {
+/** Which attempt of which delivery an event tells of. */
+export interface Attempted {
   readonly queue: string
   readonly messageId: string
   readonly type: string
   readonly attempt: number
 }
 
+/** The name of an event, as `posthaste.on` takes it. */
 export type EventName = keyof Events
 /** May be async; nobody waits for it. */
 export type Listener<Name extends EventName> = (event: Events[Name]) => unknown
 export type AnyListener = <Name extends EventName>(name: Name, event: Events[Name]) => unknown
 
+/** How long `until` waits. */
 export interface UntilOptions {
   /** How long to wait, in milliseconds, before an `EventTimeout`. @default 10_000 */
   readonly timeoutMs?: number
@@ -187,9 +190,13 @@ export class EventBus {
 
 /** Anything shaped as pino's logger is; `console` is not, but `{ info: (fields, message) => console.log(message, fields), … }` is. */
 export interface Logger {
+  /** What goes well. */
   debug(fields: object, message: string): void
+  /** What happens rarely. */
   info(fields: object, message: string): void
+  /** What needs eyes. */
   warn(fields: object, message: string): void
+  /** What went wrong. */
   error(fields: object, message: string): void
 }
 

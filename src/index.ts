@@ -1,10 +1,23 @@
-// Posthaste: a transactional outbox and a message queue in your Postgres.
+/**
+ * A transactional outbox and a message queue in your Postgres: publish in your transactions, consume with exactly-once effects.
+ *
+ * @module posthaste
+ */
 
 // Operating.
 export type { Audit, ExchangeAccount, QueueAccount } from './audit.ts'
-export type { AtLeastOnceContext, AtMostOnceContext, ExactlyOnceContext, Guarantee } from './consumer/context.ts'
+export type {
+  AtLeastOnceContext,
+  AtMostOnceContext,
+  BatchContextOf,
+  ContextOf,
+  ExactlyOnceContext,
+  Guarantee,
+  PublishInAttempt,
+} from './consumer/context.ts'
 // Consuming: what a handler gets, and what it may answer.
 export type { Drained } from './consumer/draining.ts'
+export type { Answer, BatchAnswer } from './consumer/handlers.ts'
 export type { BatchHandler, Consumer, ConsumerOptions, Handler, OnError } from './consumer.ts'
 // Your way to Postgres.
 export type { Database } from './database.ts'
@@ -15,8 +28,11 @@ export type {
   DeadLetterFilter,
   DeadLetterSelection,
   DeadLetters,
+  ListOptions,
   Purged,
+  PurgeOptions,
   Redriven,
+  RedriveOptions,
   WholeDeadLetter,
 } from './dead-letters.ts'
 // Effects: calls to the outside, once.
@@ -56,10 +72,10 @@ export {
 // Errors: every one has a code.
 export * from './errors.ts'
 // Events: the one way the machinery speaks.
-export type { EventName, Events, Logger } from './events.ts'
+export type { Attempted, EventName, Events, Listener, Logger, UntilOptions } from './events.ts'
 export type { Inbox, Once } from './inbox.ts'
 export type { Act, JournalOptions } from './journal.ts'
-export type { Published } from './outbox.ts'
+export type { Publishable, Published } from './outbox.ts'
 export {
   type MigrateOptions,
   type MigrationState,
@@ -70,7 +86,8 @@ export {
 // The facade: options in, nouns out.
 export { Posthaste, type PosthasteOptions, type StartOptions, type StopOptions } from './posthaste.ts'
 export type { DeliveriesOptions, PulledDelivery, ReceiveOptions } from './queue/pull.ts'
-export type { DeleteOptions, DrainOptions, PauseOptions, PeekedDelivery, Queue } from './queue.ts'
+export type { DeleteOptions, DrainOptions, PauseOptions, PeekedDelivery, PeekOptions, Queue } from './queue.ts'
+export type { Retention } from './relay/upkeep.ts'
 export type { RelayOptions } from './relay.ts'
 export type { RequestOptions } from './requests.ts'
 // The command line's configuration file.
@@ -85,21 +102,52 @@ export {
   type PayloadOf,
   type RequestContract,
 } from './rules/contract.ts'
-export type { Delivery } from './rules/delivery.ts'
-export type { Message, PublishOptions, RawMessage } from './rules/message.ts'
-export type { Outcome } from './rules/outcome.ts'
+export type { AttemptError, Delivery, DeliveryFacts } from './rules/delivery.ts'
+export type { ErrorSummary } from './rules/error-summary.ts'
+export type {
+  BytesContent,
+  Headers,
+  JsonContent,
+  Message,
+  PublishOptions,
+  RawEnvelope,
+  RawMessage,
+} from './rules/message.ts'
+export type {
+  DeadLetterOutcome,
+  DeadLetterReason,
+  DiscardOutcome,
+  Outcome,
+  PauseOutcome,
+  PauseRequest,
+  RetryOutcome,
+  RetryRequest,
+} from './rules/outcome.ts'
 export type { RetryPolicy } from './rules/retry.ts'
+export type { Binding, ExchangeKind, HeaderValue } from './rules/route.ts'
 export type { MissedTicks } from './rules/schedule.ts'
 // Topology: exchanges, queues, and what comes to each.
 export {
   type BindingDefinition,
+  type DeadLetterRoute,
   defineTopology,
+  type ExchangeSettings,
   type QueueDefinition,
+  type QueueSettings,
   type Topology,
   type TopologyDefinition,
 } from './rules/topology.ts'
+export type { Upcasters } from './rules/upcast.ts'
+export type { MessageLimits } from './rules/validate.ts'
 export type { ScheduleOptions, Schedules, StoredSchedule } from './schedules.ts'
-export type { Paused, QueueStatus, Status } from './status.ts'
-export type { DeclareOptions, StoredTopology, TopologyDiff } from './topology.ts'
+export type { Partition, Paused, QueueStatus, Rates, RelayStatus, Status } from './status.ts'
+export type {
+  DeclareOptions,
+  StoredBinding,
+  StoredExchange,
+  StoredQueue,
+  StoredTopology,
+  TopologyDiff,
+} from './topology.ts'
 export type { Trace, TracedDelivery, TracedMessage, TraceOptions } from './trace.ts'
 export type { AnyTransaction } from './transaction-handle.ts'

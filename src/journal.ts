@@ -6,6 +6,7 @@ import { parseOptions, wholeNumber } from './rules/options.ts'
 
 export type { Act } from './postgres/journal.ts'
 
+/** Which acts to tell of. */
 export interface JournalOptions {
   /** What was done to this queue. @default any */
   readonly queue?: string | undefined

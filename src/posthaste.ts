@@ -44,6 +44,18 @@ import { type DeclareOptions, type StoredTopology, type TopologyDiff, TopologySt
 import { type Trace, type TraceOptions, trace } from './trace.ts'
 import type { AnyTransaction } from './transaction-handle.ts'
 
+/**
+ * What a `Posthaste` is made of. Only `database` is needed; a name that is none of these is refused with the nearest that is.
+ *
+ * ```ts
+ * new Posthaste({
+ *   database: pgDatabase(pool),
+ *   topology,
+ *   service: 'shop',
+ *   retention: { outboxMs: 14 * 86_400_000, inboxMs: 15 * 86_400_000 },
+ * })
+ * ```
+ */
 export interface PosthasteOptions<Tx, QueueName extends string> {
   /** Where the messages live: `pgDatabase(pool)` or `kyselyDatabase(db)`. Handlers get its transactions. */
   readonly database: Database<Tx>
@@ -65,6 +77,13 @@ export interface PosthasteOptions<Tx, QueueName extends string> {
   readonly retention?: Retention
 }
 
+/**
+ * Which parts run in this process. Both by default.
+ *
+ * ```ts
+ * await posthaste.start({ relay: false }) // `posthaste relay` runs elsewhere
+ * ```
+ */
 export interface StartOptions {
   /** Runs a relay in this process. One must run somewhere. @default true */
   readonly relay?: boolean
@@ -72,6 +91,7 @@ export interface StartOptions {
   readonly consumers?: boolean
 }
 
+/** How patient a stop is. */
 export interface StopOptions {
   /** How long handlers may take to finish, in milliseconds; then their signals fire and their transactions are rolled back. @default 30_000 */
   readonly timeoutMs?: number
@@ -275,7 +295,13 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     return (await this.#requests.request(contract as AnyRequestContract, payload, options)) as ReplyOut
   }
 
-  /** One queue, for those who operate it: status, what is in it, dead letters. */
+  /**
+   * One queue, for those who operate it: status, what is in it, pause and purge, dead letters, and pulling from it.
+   *
+   * ```ts
+   * await posthaste.queue('billing').pause({ forMs: 600_000, reason: 'the bank is down' })
+   * ```
+   */
   queue(name: QueueName): Queue<Tx> {
     const place = {
       context: this.#context,
@@ -359,7 +385,13 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     return this.#store.unbind(binding)
   }
 
-  /** The account of every message, in one snapshot; its difference is 0. */
+  /**
+   * The account of every message, in one snapshot; its difference is 0, also while everything runs.
+   *
+   * ```ts
+   * if ((await posthaste.audit()).difference !== 0) throw new Error('a message is unaccounted for')
+   * ```
+   */
   audit(): Promise<Audit> {
     return audit(this.#context)
   }
@@ -369,12 +401,25 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     return status(this.#context)
   }
 
-  /** Subscribes to an event; the answer unsubscribes. A listener that throws harms nobody. */
+  /**
+   * Subscribes to an event; the answer unsubscribes. A listener that throws harms nobody.
+   *
+   * ```ts
+   * const off = posthaste.on('dead-lettered', ({ queue, reason }) => log.info(`${queue}: ${reason}`))
+   * ```
+   */
   on<Name extends EventName>(name: Name, listener: EventListener<Name>): () => void {
     return this.#context.events.on(name, listener)
   }
 
-  /** The next event of this name that the predicate accepts; rejects after a deadline. */
+  /**
+   * The next event of this name that the predicate accepts; an `EventTimeout` after ten seconds, or `timeoutMs`. Ask before the event
+   * can come.
+   *
+   * ```ts
+   * const completed = posthaste.until('completed', ({ queue }) => queue === 'billing')
+   * ```
+   */
   until<Name extends EventName>(
     name: Name,
     predicate?: (event: Events[Name]) => boolean,
@@ -398,6 +443,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     await this.#lifecycle.stop(parseOptions(STOP, options))
   }
 
+  /** `stop()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }

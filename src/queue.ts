@@ -15,11 +15,13 @@ import type { AttemptError } from './rules/error-summary.ts'
 import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
 import type { QueueStatus } from './status.ts'
 
+/** How much of a queue to look at. */
 export interface PeekOptions {
   /** How many deliveries to look at, 1 to 1,000. @default 10 */
   readonly limit?: number
 }
 
+/** For how long a queue is closed, why, and by whom. */
 export interface PauseOptions {
   /** For how long, in milliseconds; then it resumes by itself. @default until `resume()` */
   readonly forMs?: number | undefined
@@ -29,6 +31,7 @@ export interface PauseOptions {
   readonly by?: string | undefined
 }
 
+/** Whether a queue is deleted with what it has. */
 export interface DeleteOptions {
   /** Deletes it with all it has, dead letters included, which is counted as purged. @default false: a queue that has anything is refused */
   readonly force?: boolean | undefined
@@ -81,6 +84,7 @@ export interface PeekedDelivery {
   readonly expired: boolean
 }
 
+/** When a drain ends. */
 export interface DrainOptions {
   /** How many deliveries to claim at most. @default 1_000 */
   readonly maxMessages?: number

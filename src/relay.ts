@@ -14,6 +14,7 @@ import { DEFAULT_RETENTION, RETENTION, type Retention, Upkeep } from './relay/up
 import { summarise } from './rules/error-summary.ts'
 import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
 
+/** How a relay works. The defaults fit; a longer poll costs less when notifications arrive, and delays what nobody told it of. */
 export interface RelayOptions {
   /** How long a message may wait that nobody told the relay of, in milliseconds. @default 1_000 */
   readonly pollIntervalMs?: number

@@ -11,6 +11,7 @@ import { summarise } from './rules/error-summary.ts'
 import type { Message, PublishOptions } from './rules/message.ts'
 import { milliseconds, parseOptions, passedThrough } from './rules/options.ts'
 
+/** How long a requester waits, and how the request is published. */
 export interface RequestOptions {
   /** How long to wait for the reply, in milliseconds; a request that nobody has begun by then expires. @default 10_000 */
   readonly timeoutMs?: number

@@ -16,6 +16,7 @@ import { nameProblem } from './rules/validate.ts'
 
 export type { StoredSchedule } from './postgres/schedules.ts'
 
+/** In which time zone a schedule is meant, and what becomes of ticks that nobody was there for. */
 export interface ScheduleOptions {
   /** The IANA name of the time zone the cron expression is meant in. @default 'UTC' */
   readonly timeZone?: string
@@ -33,7 +34,14 @@ const OPTIONS = z.strictObject({
   missed: z.enum(['skip', 'once', 'all']).default(DEFAULTS.missed),
 })
 
-/** The recurring messages of a database. */
+/**
+ * The recurring messages of a database, whoever declared them.
+ *
+ * ```ts
+ * for (const { name, cron, nextAt } of await posthaste.schedules.list()) log.info(`${name}: ${cron}, next ${nextAt}`)
+ * await posthaste.schedules.remove('close-books')
+ * ```
+ */
 export class Schedules {
   readonly #context: Context
   readonly #outbox: Pick<Outbox, 'written'>

@@ -1,4 +1,8 @@
-// What services test with: a database per test, drained queues, messages that are expected, time that passes, processes that die.
+/**
+ * What services test with: a database per test, drained queues, messages that are expected, time that passes, processes that die.
+ *
+ * @module posthaste/testing
+ */
 
 // The clock of the database.
 export type { DatabaseClock, Span } from './testing/clock.ts'

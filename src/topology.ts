@@ -37,6 +37,7 @@ export interface TopologyDiff {
   readonly extra: readonly string[]
 }
 
+/** Whether this topology wins over what another process declared. */
 export interface DeclareOptions {
   /** Lets this process' settings win over what another process declared. @default false */
   readonly force?: boolean

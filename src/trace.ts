@@ -22,6 +22,7 @@ export interface Trace {
   readonly searchedUntil: Date | null
 }
 
+/** What was published, without its content. */
 export interface TracedMessage {
   readonly exchange: string
   readonly routingKey: string
@@ -36,6 +37,7 @@ export interface TracedMessage {
   readonly expiresAt: Date | null
 }
 
+/** What became of a message in one queue. */
 export interface TracedDelivery {
   readonly queue: string
   /**
@@ -51,6 +53,7 @@ export interface TracedDelivery {
   readonly history: readonly AttemptError[]
 }
 
+/** How far a trace follows. */
 export interface TraceOptions {
   /** How deep to follow what was published because of it: 0 to 10. @default 3 */
   readonly depth?: number

@@ -8,6 +8,16 @@ import { REPLY } from './replying.ts'
 import type { Savepoint } from './savepoint.ts'
 import type { Seat } from './seat.ts'
 
+/**
+ * What a handler's success is worth, and so when the claim is committed: together with the effect (`exactly-once-effects`), as a
+ * lease before the handler (`at-least-once`), or for good before the handler (`at-most-once`). The context of a handler follows it.
+ *
+ * ```ts
+ * posthaste.consumer('cards', { guarantee: 'at-least-once' }).on(Paid, async ({ payload }, { complete }) => {
+ *   await complete((tx) => book(tx, payload)) // no transaction is open before this
+ * })
+ * ```
+ */
 export type Guarantee = 'exactly-once-effects' | 'at-least-once' | 'at-most-once'
 
 /** Publishes in the transaction of the attempt; what is published belongs to the delivery's conversation, as caused by it. */
@@ -45,6 +55,7 @@ export interface AtMostOnceContext {
   readonly signal: AbortSignal
 }
 
+/** The context of a handler, by the guarantee of its consumer. */
 export type ContextOf<G extends Guarantee, Tx> = G extends 'exactly-once-effects'
   ? ExactlyOnceContext<Tx>
   : G extends 'at-least-once'

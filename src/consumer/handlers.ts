@@ -11,12 +11,30 @@ import { unattemptable, unreadable, type Verdict, withoutAttempt } from './verdi
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is what most are
 export type Answer = Outcome | void
 
+/**
+ * Handles one delivery. What it resolves to is the outcome: nothing for done, or one of the delivery's own (`return delivery.retry()`).
+ * An accident is thrown, and charged as a failed attempt; an outcome that is made and not returned is one, too.
+ *
+ * ```ts
+ * import type { ExactlyOnceContext, Handler } from 'posthaste'
+ * import type { Transaction } from 'kysely'
+ *
+ * const invoice: Handler<{ orderId: string }, ExactlyOnceContext<Transaction<Shop>>> = async (delivery, { tx }) => {
+ *   if (await isClosed(tx)) return delivery.retry({ delayMs: 60_000 })
+ *   await charge(tx, delivery.payload)
+ * }
+ * ```
+ */
 export type Handler<Payload, Context> = (delivery: Delivery<Payload>, context: Context) => Promise<Answer> | Answer
 
 /** What a handler of several deliveries may answer: nothing, or outcomes by the ids of their deliveries; the others are done. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is what most are
 export type BatchAnswer = ReadonlyMap<string, Outcome> | void
 
+/**
+ * Handles several deliveries of one contract together. It resolves to nothing when all are done, or to a `Map` from message ids to
+ * outcomes; what the map does not name is done.
+ */
 export type BatchHandler<Payload, Context> = (
   deliveries: readonly Delivery<Payload>[],
   context: Context,

@@ -28,6 +28,7 @@ import { answeredBy, isDirect, nameOf, pidOf } from './prepared.ts'
 import { clientOptionsOf, openSession } from './session.ts'
 import { refuseTransactionControl } from './transaction-control.ts'
 
+/** How `pgDatabase` uses its pool; every field has a default. */
 export interface PgDatabaseOptions {
   /** How long Postgres may take to answer one of our statements, or the pool to give a connection, in milliseconds; then the connection is destroyed. @default 30_000 */
   readonly deadlineMs?: number

@@ -1,9 +1,16 @@
+/**
+ * Drizzle’s database as Posthaste's, so that handlers get its transactions.
+ *
+ * @module posthaste/drizzle
+ */
+
 import { handOver } from '../database/hand-over.ts'
 import { LibraryDatabase } from '../database/library-database.ts'
 import type { PgPool } from '../database/pool.ts'
 import type { PgDatabaseOptions } from '../database/pool-database.ts'
 import type { Database } from '../database.ts'
 
+/** How `drizzleDatabase` uses its connections; every field has a default. */
 export interface DrizzleDatabaseOptions extends PgDatabaseOptions {}
 
 /** What is asked of a Drizzle on node-postgres. */

@@ -1,8 +1,15 @@
+/**
+ * Knex’s database as Posthaste's, so that handlers get its transactions.
+ *
+ * @module posthaste/knex
+ */
+
 import { LibraryDatabase } from '../database/library-database.ts'
 import type { PgClient, PgPool } from '../database/pool.ts'
 import type { PgDatabaseOptions } from '../database/pool-database.ts'
 import type { Database } from '../database.ts'
 
+/** How `knexDatabase` uses its connections; every field has a default. */
 export interface KnexDatabaseOptions extends PgDatabaseOptions {}
 
 /** What is asked of a Knex. */

@@ -21,6 +21,7 @@ import { CommitUnknown, DatabaseUnreachable, TransactionOver, TransactionRolledB
 import { summarise } from '../rules/error-summary.ts'
 import { milliseconds, parseOptions, passedThrough } from '../rules/options.ts'
 
+/** What `kyselyDatabase` may know beside your Kysely; with the `pool` it needs neither `listenUrl` nor a question per transaction. */
 export interface KyselyDatabaseOptions {
   /**
    * The `pg` pool under your dialect. With it Posthaste can open its LISTEN connection without `listenUrl`, need not ask each

@@ -1,9 +1,16 @@
+/**
+ * Prisma’s database as Posthaste's, so that handlers get its transactions.
+ *
+ * @module posthaste/prisma
+ */
+
 import { handOver } from '../database/hand-over.ts'
 import { LibraryDatabase } from '../database/library-database.ts'
 import type { PgPool } from '../database/pool.ts'
 import type { PgDatabaseOptions } from '../database/pool-database.ts'
 import type { Database } from '../database.ts'
 
+/** The pool that your Prisma adapter was given, and how it is used. */
 export interface PrismaDatabaseOptions extends PgDatabaseOptions {
   /** The `pg` pool that you gave to the `PrismaPg` of your client. */
   readonly pool: PgPool

@@ -1,3 +1,9 @@
+/**
+ * TypeORM’s database as Posthaste's, so that handlers get its transactions.
+ *
+ * @module posthaste/typeorm
+ */
+
 import { handOver } from '../database/hand-over.ts'
 import { LibraryDatabase } from '../database/library-database.ts'
 import type { PgPool } from '../database/pool.ts'
@@ -5,6 +11,7 @@ import type { PgDatabaseOptions } from '../database/pool-database.ts'
 import type { Database } from '../database.ts'
 import { InvalidOption } from '../errors.ts'
 
+/** How `typeormDatabase` uses its connections; every field has a default. */
 export interface TypeOrmDatabaseOptions extends PgDatabaseOptions {}
 
 /** What is asked of a TypeORM data source. */

@@ -18,6 +18,7 @@ import {
 import { DataDirectoryBusyError, EmbeddedPostgresStartError, PortBusyError } from './errors.ts'
 import { Watchdog } from './watchdog.ts'
 
+/** Where a server of your own keeps its data, and how it is set. Every field has a default. */
 export interface EmbeddedPostgresOptions {
   /** Where the files live. One that is given is kept and found again; @default a temporary one, removed by `stop()`. */
   readonly dataDir?: string
@@ -75,7 +76,15 @@ async function startIn(directory: DataDirectory, options: EmbeddedPostgresOption
   return server
 }
 
-/** A running server; see {@link startEmbeddedPostgres}, which makes it. */
+/**
+ * A running server; `startEmbeddedPostgres` makes it.
+ *
+ * ```ts
+ * const server = await startEmbeddedPostgres()
+ * log.info(server.urlOf('shop'))
+ * await server.stop()
+ * ```
+ */
 export class EmbeddedPostgres {
   readonly dataDir: string
   readonly #directory: DataDirectory
@@ -154,6 +163,7 @@ export class EmbeddedPostgres {
     await this.#startOnSomePort()
   }
 
+  /** `stop()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }

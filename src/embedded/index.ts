@@ -1,4 +1,9 @@
-// A PostgreSQL of your own, for demos, development and tests
+/**
+ * A PostgreSQL of your own, for demos, development and tests.
+ *
+ * @module posthaste/embedded
+ */
+
 export { EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded-postgres.ts'
 // What can go wrong, each with a literal `code`
 export {

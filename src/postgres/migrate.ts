@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Client } from 'pg'
 import { tablesOf } from './tables.ts'
 
+/** Which database, and which schema in it. */
 export interface MigrateOptions {
   /** A connection string, or nothing for `DATABASE_URL` and the PG* variables. */
   readonly url?: string | undefined
@@ -34,6 +35,11 @@ const MIGRATOR = [1886349416, 1] as const
  *
  * Tables change by numbered migrations, each in a transaction; functions are replaced as a whole, in one transaction.
  * The release before keeps working on the result.
+ *
+ * ```ts
+ * const { ran } = await migrate({ url: connectionString })
+ * log.info(`ran ${ran.length} migrations`)
+ * ```
  */
 export async function migrate({
   url,
@@ -48,13 +54,26 @@ export async function migrate({
   })
 }
 
-/** What `migrate` would find, without changing anything. */
+/**
+ * What `migrate` would find, without changing anything.
+ *
+ * ```ts
+ * const { pending, functionsCurrent } = await migrationState({ url: connectionString })
+ * if (pending.length > 0 || !functionsCurrent) throw new Error('migrate first')
+ * ```
+ */
 export async function migrationState({ url, schema = 'posthaste' }: MigrateOptions = {}): Promise<MigrationState> {
   tablesOf(schema)
   return await connected(url, (client) => stateOf(client, schema))
 }
 
-/** Everything `migrate` would run on an empty database, as one script for other migration tools. */
+/**
+ * Everything `migrate` would run on an empty database, as one script for other migration tools.
+ *
+ * ```ts
+ * process.stdout.write(await printMigrations({ schema: 'messages' }))
+ * ```
+ */
 export async function printMigrations({ schema = 'posthaste' }: { readonly schema?: string } = {}): Promise<string> {
   tablesOf(schema)
   const tables = await Promise.all(

@@ -2,6 +2,10 @@ import type { CheckedMessage } from '../rules/message.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
+/**
+ * What became of a message that was handed to your transaction. `duplicate`: its id, given by you, was published before, and nothing was
+ * added.
+ */
 export interface Published {
   /** Of a duplicate, the id of the message that came first. */
   readonly id: string

@@ -4,6 +4,7 @@ import type { DeadLetterRoute, QueueSettings } from '../rules/topology.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
+/** An exchange as it is in the database. */
 export interface StoredExchange {
   readonly name: string
   readonly kind: ExchangeKind | 'default'
@@ -11,6 +12,7 @@ export interface StoredExchange {
   readonly declaredAt: Date
 }
 
+/** A queue as it is in the database. */
 export interface StoredQueue {
   readonly id: number
   readonly name: string
@@ -22,6 +24,7 @@ export interface StoredQueue {
   readonly declaredAt: Date
 }
 
+/** A binding as it is in the database. */
 export interface StoredBinding extends Binding {
   readonly owner: string | null
 }

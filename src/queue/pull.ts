@@ -16,6 +16,7 @@ import { Pulled, type PulledDelivery, type PulledFacts } from './pulled.ts'
 
 export type { PulledDelivery } from './pulled.ts'
 
+/** How many deliveries to take, for how long they are yours, and how long to wait for the first. */
 export interface ReceiveOptions {
   /** How many deliveries at most, 1 to 1,000. @default 1 */
   readonly max?: number
@@ -27,6 +28,7 @@ export interface ReceiveOptions {
   readonly signal?: AbortSignal
 }
 
+/** How deliveries are leased while a loop takes them one by one. */
 export interface DeliveriesOptions {
   /** How long each is yours when it is handed out, in milliseconds; `extend` gives more. @default 30_000 */
   readonly leaseMs?: number

@@ -20,6 +20,7 @@ import {
 import { hasCode } from '../rules/error-summary.ts'
 import { milliseconds } from '../rules/options.ts'
 
+/** How long things are kept, in milliseconds; the same in every process of a database. */
 export interface Retention {
   /** How long the log keeps a message after it was published, in milliseconds. @default 604_800_000 (7 days) */
   readonly outboxMs?: number

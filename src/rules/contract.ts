@@ -50,6 +50,17 @@ export type PayloadOf<C> = C extends Contract<string, infer _In, infer Out> ? Ou
 /** What `create` of this contract takes. */
 export type InputOf<C> = C extends Contract<string, infer In, infer _Out> ? In : never
 
+/**
+ * Where messages of a contract go, what they are about, and how they change. Functions are given the payload as `create` took it.
+ *
+ * ```ts
+ * export const OrderPlaced = defineMessage('order.placed', z.object({ orderId: z.string(), country: z.string() }), {
+ *   exchange: 'orders',
+ *   routingKey: ({ country }) => `order.placed.${country}`,
+ *   key: ({ orderId }) => orderId,
+ * })
+ * ```
+ */
 export interface ContractOptions<In = unknown> {
   /** Where its messages are published. @default '', the default exchange */
   readonly exchange?: string

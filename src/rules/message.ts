@@ -17,6 +17,7 @@ import {
   type MessageLimits,
 } from './validate.ts'
 
+/** What a message says beside its payload; names and JSON values. */
 export type Headers = Readonly<Record<string, unknown>>
 
 /** How one message differs from others of its kind. */
@@ -59,7 +60,8 @@ export interface PublishOptions {
 /** A message of which no contract is known: `{ type: 'order.placed', exchange: 'orders', payload: { … } }`. */
 export type RawMessage = RawEnvelope & (JsonContent | BytesContent)
 
-interface RawEnvelope extends PublishOptions {
+/** What every raw message says of itself. */
+export interface RawEnvelope extends PublishOptions {
   readonly type: string
   /** @default '', the default exchange, which routes to the queue named by the routing key */
   readonly exchange?: string | undefined
@@ -67,13 +69,15 @@ interface RawEnvelope extends PublishOptions {
   readonly version?: number | undefined
 }
 
-interface JsonContent {
+/** A message of JSON. */
+export interface JsonContent {
   readonly payload: unknown
   readonly body?: undefined
   readonly contentType?: undefined
 }
 
-interface BytesContent {
+/** A message of bytes. */
+export interface BytesContent {
   /** Bytes that come out as they went in. */
   readonly body: Uint8Array
   readonly contentType: string

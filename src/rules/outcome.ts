@@ -49,11 +49,13 @@ export type DeadLetterReason =
   | 'crashed'
   | 'LOG_MISSING'
 
+/** When to try again. */
 export interface RetryRequest {
   /** Milliseconds from now by the database's clock, 0 to ten years. @default what the retry policy of the queue says */
   readonly delayMs?: number | undefined
 }
 
+/** For how long nothing of the queue is consumed, and why. */
 export interface PauseRequest {
   /** For how long, in milliseconds: 1 to ten years. */
   readonly forMs: number

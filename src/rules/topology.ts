@@ -22,11 +22,13 @@ export interface Topology<Queue extends string = string> {
   readonly limits: MessageLimits
 }
 
+/** An exchange, with every default in it. */
 export interface ExchangeSettings {
   readonly name: string
   readonly kind: ExchangeKind
 }
 
+/** A queue, with every default in it. */
 export interface QueueSettings<Name extends string = string> {
   readonly name: Name
   readonly kind: 'standard'
@@ -42,6 +44,7 @@ export interface DeadLetterRoute {
   readonly routingKey: string | null
 }
 
+/** Exchanges by name and kind, queues by name and what comes to each. */
 export interface TopologyDefinition<Exchange extends string = string, Queue extends string = string> {
   /** Exchanges by name. The default exchange, '', is always there. @default none */
   readonly exchanges?: { readonly [Name in Exchange]: ExchangeKind }
@@ -53,6 +56,7 @@ export interface TopologyDefinition<Exchange extends string = string, Queue exte
   }
 }
 
+/** What a queue takes, and what becomes of what fails in it. Stored in the database: every process and language obeys it. */
 export interface QueueDefinition<Exchange extends string = string> {
   /** Only standard queues are built; streams are to come. @default 'standard' */
   readonly kind?: 'standard' | 'stream'

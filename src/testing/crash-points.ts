@@ -8,11 +8,13 @@ import type { Queryable, Row, StatementOptions } from '../postgres/queryable.ts'
  */
 export type CrashPoint = `${'before' | 'after'}-${'publish' | 'claim' | 'settle' | 'commit' | 'route'}`
 
+/** Which of the moments at a point it is, and how the process dies. */
 export interface CrashOptions {
   /** How often the point is passed before. @default 0 */
   readonly skip?: number
 }
 
+/** What `crashPoints` may be told. */
 export interface CrashPointsOptions {
   /**
    * What a crash is. `sever`: this database is dead to its Posthaste from then on: what was open is rolled back by the server,
@@ -22,6 +24,7 @@ export interface CrashPointsOptions {
   readonly how?: 'sever' | 'kill'
 }
 
+/** A database whose process dies where it is told to. */
 export interface CrashPoints<Tx> {
   /** The same database; give it to the Posthaste that is to die. */
   readonly database: Database<Tx>

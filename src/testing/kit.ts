@@ -20,11 +20,13 @@ export interface PublishedMessage<Payload = unknown> extends Omit<LoggedMessage,
   readonly payload: Payload
 }
 
+/** With whose eyes to look. */
 export interface PublishedOptions {
   /** Looks with the eyes of this transaction, which sees what it has published itself. @default what is committed */
   readonly tx?: AnyTransaction
 }
 
+/** How many messages are expected, in whose eyes, and what they have beside their payload. */
 export interface ExpectPublishedOptions extends PublishedOptions {
   /** How many must match. @default at least one */
   readonly count?: number
@@ -32,6 +34,7 @@ export interface ExpectPublishedOptions extends PublishedOptions {
   readonly message?: Part<Omit<LoggedMessage, 'payload'>>
 }
 
+/** How far a drain goes, and what it makes of failures. */
 export interface DrainOptions {
   /** Goes on to what is due later (delays, retries), by moving the clock from one to the next. @default false */
   readonly scheduled?: boolean
@@ -77,6 +80,7 @@ export type Delivered =
   | { readonly outcome: 'discarded'; readonly reason: string }
   | { readonly outcome: 'expired' }
 
+/** What is asked of a Posthaste in a test; its functions may be taken apart. */
 export interface TestKit<QueueName extends string = string> {
   /**
    * Routes what was published and lets the consumers of this Posthaste work until there is nothing left to do for them. With
@@ -90,6 +94,7 @@ export interface TestKit<QueueName extends string = string> {
   }
   /** What was published, oldest first: all of it, or all of a contract. */
   published(): Promise<PublishedMessage[]>
+  /** What was published of a contract, oldest first, with payloads as its handlers get them. */
   published<C extends AnyContract>(contract: C, options?: PublishedOptions): Promise<PublishedMessage<PayloadOf<C>>[]>
   /**
    * Asserts that a message of this contract was published whose payload has what the matcher says, and returns the first one.

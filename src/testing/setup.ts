@@ -1,3 +1,9 @@
+/**
+ * One PostgreSQL for all processes of a test run, for vitest and node:test.
+ *
+ * @module posthaste/testing/setup
+ */
+
 import { dropRun, newRun, TEST_RUN, TEST_SERVER, TEST_URL } from './test-database.ts'
 
 let end: (() => Promise<void>) | undefined
@@ -5,6 +11,10 @@ let end: (() => Promise<void>) | undefined
 /**
  * One PostgreSQL for all processes of a test run: vitest's `globalSetup`, or node:test's `--test-global-setup`. It is the one of
  * POSTHASTE_TEST_URL or TEST_DATABASE_URL, where the run's databases are dropped at the end, or an embedded one.
+ *
+ * ```ts
+ * export { default, globalSetup, globalTeardown } from 'posthaste/testing/setup'
+ * ```
  */
 export async function globalSetup(): Promise<void> {
   const given = process.env[TEST_URL] ?? process.env.TEST_DATABASE_URL
@@ -21,7 +31,13 @@ export async function globalSetup(): Promise<void> {
   end = () => server.stop()
 }
 
-/** Ends what `globalSetup` began. */
+/**
+ * Ends what `globalSetup` began.
+ *
+ * ```ts
+ * export { globalSetup, globalTeardown } from 'posthaste/testing/setup' // node --test --test-global-setup=…
+ * ```
+ */
 export async function globalTeardown(): Promise<void> {
   await end?.()
   end = undefined

@@ -6,6 +6,7 @@ import { tablesOf } from '../postgres/tables.ts'
 import { movableClock } from '../postgres/test-time.ts'
 import { DatabaseClock } from './clock.ts'
 
+/** Which server a test database is made on, and what is in it. */
 export interface TestDatabaseOptions {
   /**
    * A server on which databases may be created, as a connection string to any database of it.
