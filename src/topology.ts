@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Context } from './context.ts'
 import { TopologyConflict, UnknownExchange, UnknownHandlerContract, UnknownQueue } from './errors.ts'
 import { type Queryable, run } from './postgres/queryable.ts'
@@ -7,6 +8,7 @@ import {
   lockTopology,
   putBinding,
   putExchange,
+  putFlows,
   putQueue,
   queueNumber,
   removeBinding,
@@ -17,6 +19,7 @@ import {
   storedExchanges,
   storedQueues,
 } from './postgres/topology.ts'
+import { everyField } from './rules/flow.ts'
 import { admits, type Binding } from './rules/route.ts'
 import type { Topology } from './rules/topology.ts'
 
@@ -138,6 +141,7 @@ export class TopologyStore {
     const { exchanges, queues, bindings, limits } = this.#declared
     for (const exchange of byName(exchanges)) await run(queryable, putExchange(t, exchange, this.#service))
     for (const queue of byName(queues)) await run(queryable, putQueue(t, queue, this.#service))
+    if (queues.length > 0) await run(queryable, putFlows(t, queues))
     for (const binding of bindings) await run(queryable, putBinding(t, binding, this.#service))
     await run(queryable, allowPayload(t, limits.payloadBytes))
   }
@@ -176,15 +180,17 @@ function queueConflicts(declared: Topology['queues'][number], stored: StoredQueu
     maxCrashes: declared.maxCrashes,
     deadLetter: declared.deadLetter ?? null,
     ...prefixed(declared.retry),
+    ...everyField(declared.flow),
   }
   const theirs: Record<string, unknown> = {
     kind: stored.kind,
     maxCrashes: stored.maxCrashes,
     deadLetter: stored.deadLetter,
     ...prefixed(stored.retry),
+    ...everyField(stored.flow),
   }
   return Object.keys(mine)
-    .filter((setting) => JSON.stringify(mine[setting]) !== JSON.stringify(theirs[setting]))
+    .filter((setting) => !isDeepStrictEqual(mine[setting], theirs[setting]))
     .map(
       (setting) => new TopologyConflict(declared.name, setting, { declared: mine[setting], stored: theirs[setting] }),
     )

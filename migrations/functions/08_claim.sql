@@ -55,23 +55,42 @@ begin
 end $$;
 
 -- Joins deliveries with their messages. `_known` are the ids that the consumer has processed before; of two deliveries of one
--- message the second is a duplicate too.
+-- message the second is a duplicate too. Bodies that are more together than the queue hands out at once are left out, with their
+-- deliveries: those are the last in the order of a claim, and the first is never among them.
 create or replace function with_messages(_taken ready[], _known uuid[]) returns setof claimed
 language plpgsql set search_path from current set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
   twins uuid[] := array(select u.message_id from unnest(_taken) u group by u.message_id having count(*) > 1);
+  flow jsonb := (select q.flow from queues q where q.id = _taken[1].queue);
+  most bigint := coalesce((flow ->> 'maxBatchBytes')::bigint, 16777216);
+  ttl double precision := flow ->> 'ttlMs';
 begin
   return query
-  select t.priority, t.position, t.message, t.message_id, t.attempts, t.crashes, t.history,
-         t.message_id = any (_known) or t.message_id = any (twins) and exists (
-           select from unnest(_taken) u where u.message_id = t.message_id and (u.priority, u.position) < (t.priority, t.position)),
-         m.id is null, coalesce(m.expires_at <= clock_timestamp(), false),
-         m.exchange, m.routing_key, m.type, m.version, m.key, m.correlation_id, m.causation_id,
-         m.headers::text, m.payload::text, m.body, m.content_type, m.published_at
-  from unnest(_taken) t
-  left join messages_by_id(array(select distinct u.message from unnest(_taken) u)) m on m.id = t.message
-  order by t.priority, t.position;
+  select d.priority, d.position, d.message, d.message_id, d.attempts, d.crashes, d.history, d.duplicate, d.missing, d.expired,
+         d.exchange, d.routing_key, d.type, d.version, d.key, d.correlation_id, d.causation_id, d.headers, d.payload, d.body,
+         d.content_type, d.published_at
+  from (
+    select t.priority, t.position, t.message, t.message_id, t.attempts, t.crashes, t.history,
+           t.message_id = any (_known) or t.message_id = any (twins) and exists (
+             select from unnest(_taken) u where u.message_id = t.message_id and (u.priority, u.position) < (t.priority, t.position)) as duplicate,
+           m.id is null as missing,
+           coalesce(m.expires_at <= clock_timestamp() or ttl is not null and outlived(ttl, m.published_at, m.deliver_at, t.history), false) as expired,
+           m.exchange, m.routing_key, m.type, m.version, m.key, m.correlation_id, m.causation_id,
+           m.headers::text as headers, m.payload, m.body, m.content_type, m.published_at, m.bytes,
+           sum(m.bytes) over (order by t.priority, t.position) as bytes_so_far
+    from unnest(_taken) t
+    left join (
+      select b.*, coalesce(octet_length(b.payload), octet_length(b.body), 0) as bytes
+      from (
+        select id, expires_at, deliver_at, exchange, routing_key, type, version, key, correlation_id, causation_id, headers,
+               payload::text as payload, body, content_type, published_at
+        from messages_by_id(array(select distinct u.message from unnest(_taken) u))
+      ) b
+    ) m on m.id = t.message
+  ) d
+  where d.bytes_so_far is null or d.bytes_so_far <= most or d.bytes_so_far = d.bytes
+  order by d.priority, d.position;
 end $$;
 
 -- Whether an id says when it was made.
@@ -151,6 +170,22 @@ begin
   end loop;
 end $$;
 
+-- Puts what of a claim would have been too much at once into its place again, all but the first `_brought` deliveries. They are
+-- told of without their messages, `missing` null: should the claim be rolled back, its process is to know them for its own.
+create or replace function leave_out(_consumer text, _taken ready[], _known uuid[], _brought integer) returns setof claimed
+language plpgsql set search_path from current
+as $$
+declare
+  kept uuid[] := array(select t.message_id from unnest(_taken) t order by t.priority, t.position limit _brought);
+begin
+  perform put_back(_taken, cardinality(_taken) - _brought);
+  perform forget_processed(_consumer, array(
+    select t.message_id from unnest(_taken) t where t.message_id <> all (_known) and t.message_id <> all (kept)));
+  return query
+  select (jsonb_populate_record(null::claimed, to_jsonb(t) || '{"duplicate": false, "expired": false}')).*
+  from (select * from unnest(_taken) t order by t.priority, t.position offset _brought) t;
+end $$;
+
 -- Notes rows that the caller has just deleted from ready in the inbox, and reads their messages: the deliveries are this
 -- transaction's from here on. A claim does not fail because somebody works on the same message: its rows would pass for the
 -- leavings of a crash.
@@ -159,6 +194,7 @@ language plpgsql set search_path from current set plan_cache_mode = force_generi
 as $$
 declare
   known uuid[];
+  brought integer;
 begin
   if _taken is null then
     return;
@@ -170,6 +206,10 @@ begin
   end;
   if _taken is not null then
     return query select * from with_messages(_taken, known);
+    get diagnostics brought = row_count;
+    if brought < cardinality(_taken) then
+      return query select * from leave_out(_consumer, _taken, known, brought);
+    end if;
   end if;
 end $$;
 

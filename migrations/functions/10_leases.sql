@@ -8,6 +8,7 @@ as $$
 declare
   rows tid[];
   taken ready[];
+  delivered claimed[];
   granted leases;
 begin
   if exists (select from closed_by(_queue)) then
@@ -23,17 +24,24 @@ begin
   )
   select array_agg(gone.row order by (gone.row).priority, (gone.row).position) into taken from gone;
 
+  delivered := array(
+    select d
+    from with_messages(taken, array(
+      select i.message_id from inbox i where i.consumer = _consumer and i.message_id = any (array(select t.message_id from unnest(taken) t))
+      union all
+      select i.message_id from inbox_other i where i.consumer = _consumer and i.message_id = any (array(select t.message_id from unnest(taken) t))
+    )) d);
+  if cardinality(delivered) < cardinality(taken) then
+    perform put_back(
+      array(select row(t.queue, t.priority, t.position, t.message, t.message_id, t.attempts - 1, t.crashes, t.history)::ready from unnest(taken) t),
+      cardinality(taken) - cardinality(delivered));
+    taken := taken[1:cardinality(delivered)];
+  end if;
+
   insert into leases (queue, holder, expires_at, deliveries)
   values (_queue, _holder, clock_timestamp() + _lease_ms * interval '1 ms', (select jsonb_agg(to_jsonb(t)) from unnest(taken) t))
   returning * into granted;
-
-  return query
-  select granted.id, granted.token, granted.expires_at, d
-  from with_messages(taken, array(
-    select i.message_id from inbox i where i.consumer = _consumer and i.message_id = any (array(select t.message_id from unnest(taken) t))
-    union all
-    select i.message_id from inbox_other i where i.consumer = _consumer and i.message_id = any (array(select t.message_id from unnest(taken) t))
-  )) d;
+  return query select granted.id, granted.token, granted.expires_at, d::claimed from unnest(delivered) d;
 end $$;
 
 -- Settles deliveries of a lease that is still held: the token is right and the time has not come. Returns the positions
@@ -189,6 +197,7 @@ declare
   leased integer;
   over jsonb;
   handed_out integer := 0;
+  keeps_expired boolean := coalesce((select q.flow ->> 'expired' = 'dead-letter' from queues q where q.name = receive.queue), false);
 begin
   if max not between 1 and 1000 then
     raise exception 'Cannot receive from "%": max is not within 1 and 1000', queue using errcode = 'PH001';
@@ -203,8 +212,8 @@ begin
     loop
       leased := leased + 1;
       if d.duplicate or d.missing or d.expired then
-        over := over || jsonb_build_object('position', d.position, 'reason', 'LOG_MISSING',
-          'kind', case when d.duplicate then 'completed' when d.missing then 'dead' else 'expired' end);
+        over := over || jsonb_build_object('position', d.position, 'reason', case when d.missing then 'LOG_MISSING' else 'expired' end,
+          'kind', case when d.duplicate then 'completed' when d.missing or keeps_expired then 'dead' else 'expired' end);
         continue;
       end if;
       handed_out := handed_out + 1;

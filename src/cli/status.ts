@@ -15,7 +15,8 @@ export function statusCommand() {
    "schema":{"name","migrations":[…]},
    "relay":{"onDuty","pid","application","standingBy","tick","routedAt","unrouted","lagMs"},
    "queues":[{"queue","kind","depth","ready","scheduled","leased","dead","paused":{"source","until","reason","by"},"oldestMs",
-              "rates":{"routed","completed","retried","dead","overMs"}}],
+              "rates":{"routed","completed","retried","dead","overMs"},
+              "flow":{…}}],
    "effects":{"unknown","needsReview","overdue","unrecorded","contradicted","oldestMs"},
    "partitions":[{"name","from","to","madeAt","emptiedAt"}]}    rates are per second`,
       }),
@@ -48,6 +49,9 @@ async function show({ schema, relay, queues, effects, partitions }: Status): Pro
     ]),
     'No queues are declared',
   )
+  const ruled = queues.filter(({ flow }) => Object.keys(flow).length > 0)
+  if (ruled.length > 0) printHeading('flow')
+  for (const { queue, flow } of ruled) print(`${queue}: ${rulesOf(flow)}`)
   printHeading('relay')
   print(`${duty(relay)}; ${backlog(relay)}`)
   print(`routed up to tick ${relay.tick} at ${relay.routedAt.toISOString()}`)
@@ -60,6 +64,12 @@ async function show({ schema, relay, queues, effects, partitions }: Status): Pro
   const emptied = partitions.filter(({ emptiedAt }) => emptiedAt !== null).length
   print(`${partitions.length} partitions, ${emptied} of them emptied`)
   print(dim(`schema ${schema.name}, ${schema.migrations.at(-1) ?? 'no migrations'}`))
+}
+
+function rulesOf(flow: object): string {
+  return Object.entries(flow)
+    .map(([rule, value]) => `${rule} ${typeof value === 'object' ? JSON.stringify(value) : value}`)
+    .join(', ')
 }
 
 function pausedBy({ source, until, reason, by }: Paused): string {

@@ -152,7 +152,7 @@ export class AtLeastOnce<Tx> implements Mode {
   async #judge(held: Lease, row: Claimed, settling: Settling<Tx>, groups?: Groups): Promise<number> {
     const { context, handlers, queue } = this.#seat
     const attempt = row.attempts
-    const prepared = await handlers.prepare(row, queue, attempt)
+    const prepared = await handlers.prepare(row, this.#seat, attempt)
     if ('kind' in prepared) {
       settling.add({ row, attempt, verdict: prepared, durationMs: 0 })
       return 0

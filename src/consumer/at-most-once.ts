@@ -43,10 +43,16 @@ export class AtMostOnce<Tx> implements Mode {
     const asked = this.#size.next
     const startedAt = performance.now()
     const { context, queue, number } = this.#seat
-    const facts = { queue: number, consumer: queue.name, limit: asked, floors: this.#floors.positions }
-    const ended = await this.#end(claim(context.tables, facts))
-    this.#floors.advance(ended.map(({ judged }) => judged.row))
-    const taken = { asked, claimed: ended.length }
+    const { positions: floors, falls } = this.#floors
+    const facts = { queue: number, consumer: queue.name, limit: asked, floors }
+    const { ended, found } = await this.#end(claim(context.tables, facts))
+    if (found > ended.length) this.#floors.fall()
+    else
+      this.#floors.advance(
+        ended.map(({ judged }) => judged.row),
+        falls,
+      )
+    const taken = { asked, claimed: found }
     claimed(taken)
     const attemptsMs = await this.#tellAll(ended)
     this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, attemptsMs })
@@ -55,29 +61,30 @@ export class AtMostOnce<Tx> implements Mode {
 
   async takeAlone(): Promise<boolean> {
     const { context, queue, number } = this.#seat
-    const ended = await this.#end(claimAlone(context.tables, { queue: number, consumer: queue.name }))
+    const { ended } = await this.#end(claimAlone(context.tables, { queue: number, consumer: queue.name }))
     await this.#tellAll(ended)
     return ended.length > 0
   }
 
   async close(): Promise<void> {}
 
-  async #end(claims: Query<Claimed>): Promise<Ended[]> {
+  async #end(claims: Query<Claimed>): Promise<{ readonly ended: Ended[]; readonly found: number }> {
     const { context, queue, number } = this.#seat
     return await context.database.transaction(async (tx) => {
       const queryable = context.database.queryable(tx)
-      const rows = inKeyOrder(await run(queryable, claims))
+      const claimed = await run(queryable, claims)
+      const rows = inKeyOrder(claimed.filter(({ leftOut }) => !leftOut))
       const ended = await Promise.all(rows.map((row) => this.#judge(row)))
       const outcomes = ended.map(({ judged }) => settledOf(judged))
       if (rows.length > 0)
         await run(queryable, settle(context.tables, { queue: number, consumer: queue.name, outcomes }))
-      return ended
+      return { ended, found: claimed.length }
     })
   }
 
   async #judge(row: Claimed): Promise<Ended> {
     const attempt = row.attempts + 1
-    const prepared = await this.#seat.handlers.prepare(row, this.#seat.queue, attempt)
+    const prepared = await this.#seat.handlers.prepare(row, this.#seat, attempt)
     if ('kind' in prepared) return { judged: { row, attempt, verdict: prepared, durationMs: 0 }, prepared: undefined }
     return { judged: { row, attempt, verdict: COMPLETED, durationMs: 0 }, prepared }
   }

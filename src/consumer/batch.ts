@@ -5,14 +5,34 @@ import type { Judged, Verdict } from './verdict.ts'
 export class Batch {
   readonly #startedAt = performance.now()
   readonly judged: Judged[] = []
-  /** In the order in which they are attempted. */
-  rows: readonly Claimed[] = []
+  #rows: readonly Claimed[] = []
+  #leftOut: readonly Claimed[] = []
   /** The delivery that was attempted last. */
   current: Claimed | undefined
   /** The attempt that took the transaction with it, and when the server has let go of that. */
   cut: { readonly rows: readonly Claimed[]; readonly reason: Error; readonly abandoned: Promise<void> } | undefined
   /** COMMIT was answered with COMMIT. */
   committed = false
+
+  took(claimed: readonly Claimed[]): void {
+    this.#rows = inKeyOrder(claimed.filter(({ leftOut }) => !leftOut))
+    this.#leftOut = claimed.filter(({ leftOut }) => leftOut)
+  }
+
+  /** In the order in which they are attempted. */
+  get rows(): readonly Claimed[] {
+    return this.#rows
+  }
+
+  /** What it left in its place, since its bodies would have been too much at once. */
+  get leftOut(): readonly Claimed[] {
+    return this.#leftOut
+  }
+
+  /** How many it found. */
+  get found(): number {
+    return this.#rows.length + this.#leftOut.length
+  }
 
   get elapsedMs(): number {
     return performance.now() - this.#startedAt

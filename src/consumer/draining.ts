@@ -7,6 +7,7 @@ import { run } from '../postgres/queryable.ts'
 import { BatchSize } from './batch-size.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
+import { Flow } from './flow.ts'
 import { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 import type { Mode } from './mode.ts'
@@ -67,6 +68,7 @@ export class Draining<Tx> {
       onError: options.onError,
       attempts: new Set(),
       stopping: this.#stopping.signal,
+      flow: new Flow(),
       gate,
       scheduled: () => {},
     }
@@ -102,6 +104,7 @@ export class Draining<Tx> {
   async #lookAtGate(): Promise<void> {
     const { context, number, gate } = this.#seat
     const [look] = await run(context.database, lookAtQueues(context.tables, { queues: [number] }))
+    this.#seat.flow.see(look)
     gate.see(look)
   }
 

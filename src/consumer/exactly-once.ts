@@ -5,7 +5,7 @@ import { type Query, run } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
 import { hasCode, isTransient } from '../rules/error-summary.ts'
 import { Attempt, AttemptCut } from './attempt.ts'
-import { Batch, inKeyOrder } from './batch.ts'
+import { Batch } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import { type Ground, lendTransaction } from './context.ts'
 import { verdictOnError } from './failing.ts'
@@ -15,6 +15,7 @@ import { type Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import type { OwnRows } from './own-rows.ts'
+import { Prefetch } from './prefetch.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { Savepoint } from './savepoint.ts'
 import type { Seat } from './seat.ts'
@@ -41,6 +42,7 @@ export class ExactlyOnce<Tx> implements Mode {
   readonly #floors: Floors
   readonly #size: BatchSize
   readonly #own: OwnRows<Tx>
+  readonly #prefetch: Prefetch
   readonly #rollbacks: Rollbacks<Tx>
   #warned = false
 
@@ -49,18 +51,23 @@ export class ExactlyOnce<Tx> implements Mode {
     this.#floors = floors
     this.#size = size
     this.#own = own
+    this.#prefetch = new Prefetch(() => seat.flow.maxBatchBytes)
     this.#rollbacks = new Rollbacks(seat, { floors, size, own })
   }
 
   async take(claimed: (taken: Taken) => void): Promise<Taken> {
-    const asked = this.#size.next
+    const asked = this.#prefetch.fit(this.#size.next)
     const { context, queue, number } = this.#seat
-    const facts = { queue: number, consumer: queue.name, limit: asked, floors: this.#floors.positions }
-    const batch = await this.#transact(claim(context.tables, facts), (rows) => {
-      this.#floors.advance(rows)
-      claimed({ asked, claimed: rows.length })
-    })
-    const taken = { asked, claimed: batch.rows.length }
+    const { positions: floors, falls } = this.#floors
+    const facts = { queue: number, consumer: queue.name, limit: asked, floors }
+    let letGo = () => {}
+    const batch = await this.#transact(claim(context.tables, facts), ({ rows, found }) => {
+      letGo = this.#prefetch.took(rows)
+      this.#floors.advance(rows, falls)
+      claimed({ asked, claimed: found })
+    }).finally(() => letGo())
+    if (batch.leftOut.length > 0) this.#floors.fall()
+    const taken = { asked, claimed: batch.found }
     const { elapsedMs, attemptsMs } = batch
     if (batch.committed) this.#size.took({ ...taken, elapsedMs, attemptsMs })
     return taken
@@ -76,14 +83,14 @@ export class ExactlyOnce<Tx> implements Mode {
     await this.#own.retry()
   }
 
-  async #transact(claims: Query<Claimed>, claimed: (rows: readonly Claimed[]) => void = () => {}): Promise<Batch> {
+  async #transact(claims: Query<Claimed>, claimed: (batch: Batch) => void = () => {}): Promise<Batch> {
     const { database } = this.#seat.context
     const batch = new Batch()
     try {
       await database.transaction(async (tx) => {
         const queryable = database.queryable(tx)
-        batch.rows = inKeyOrder(await run(queryable, claims))
-        claimed(batch.rows)
+        batch.took(await run(queryable, claims))
+        claimed(batch)
         if (batch.rows.length > 0) await this.#workOff(batch, { tx, queryable, savepoint: new Savepoint(queryable) })
       })
       this.#committed(batch)
@@ -121,7 +128,7 @@ export class ExactlyOnce<Tx> implements Mode {
     const { context, handlers, queue } = this.#seat
     const attempt = row.attempts + 1
     if (!this.#mayBegin) return { row, attempt, verdict: RETURNED, durationMs: 0 }
-    const prepared = await handlers.prepare(row, queue, attempt)
+    const prepared = await handlers.prepare(row, this.#seat, attempt)
     if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
     if (prepared.batch) {
       groups?.add({ row, prepared })

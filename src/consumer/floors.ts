@@ -10,6 +10,12 @@ const GROUND = '0'
  */
 export class Floors {
   #positions = ground()
+  #falls = 0
+
+  /** How often it fell to the ground: a claim that was sent before the last time knows nothing of what came back. */
+  get falls(): number {
+    return this.#falls
+  }
 
   get positions(): readonly string[] {
     return this.#positions
@@ -20,7 +26,8 @@ export class Floors {
   }
 
   /** A claim takes the lowest rows of a priority that nobody else holds, so past the last of them begins what it has not seen. */
-  advance(claimed: readonly Pick<Claimed, 'priority' | 'position'>[]): void {
+  advance(claimed: readonly Pick<Claimed, 'priority' | 'position'>[], falls: number = this.#falls): void {
+    if (falls !== this.#falls) return
     const last = new Map<number, bigint>()
     for (const { priority, position } of claimed) {
       const at = BigInt(position)
@@ -30,6 +37,7 @@ export class Floors {
   }
 
   fall(): void {
+    this.#falls += 1
     if (!this.onTheGround) this.#positions = ground()
   }
 

@@ -5,6 +5,7 @@ import { type Delivery, openDelivery } from '../rules/delivery.ts'
 import type { CompleteOutcome, Outcome } from '../rules/outcome.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import { factsOf, plainPayload } from './facts.ts'
+import type { Flow } from './flow.ts'
 import { unattemptable, unreadable, type Verdict, withoutAttempt } from './verdict.ts'
 
 /** What a handler may answer: nothing, or an outcome made by its delivery. */
@@ -99,8 +100,12 @@ export class Handlers {
   }
 
   /** Who is to attempt a delivery, or what becomes of it without an attempt. */
-  prepare(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict | Promise<Prepared | Verdict> {
-    const ended = withoutAttempt(row)
+  prepare(
+    row: Claimed,
+    { queue, flow }: { readonly queue: QueueSettings; readonly flow: Flow },
+    attempt: number,
+  ): Prepared | Verdict | Promise<Prepared | Verdict> {
+    const ended = withoutAttempt(row, flow.settings)
     if (ended) return ended
     const known = this.#byType.get(row.body!.type)
     if (!known) return this.#unknown(row, queue, attempt)

@@ -49,8 +49,16 @@ export class Rollbacks<Tx> {
   /** Rejects with what should make the consumer pause: the database is out of order. */
   async after(batch: Batch, error: unknown): Promise<void> {
     if (batch.rows.length === 0) throw error
-    this.#own.hold(batch.rows)
+    this.#own.hold([...batch.rows, ...batch.leftOut])
     this.#floors.fall()
+    try {
+      await this.#afterAll(batch, error)
+    } finally {
+      if (batch.leftOut.length > 0) await this.#own.giveBack(batch.leftOut)
+    }
+  }
+
+  async #afterAll(batch: Batch, error: unknown): Promise<void> {
     if (batch.cut) return await this.#cut(batch, batch.cut)
     if (isTransient(error)) return await this.#conflict(batch, error)
     if (!isOutage(error)) return await this.#refusal(batch, error)

@@ -16,6 +16,7 @@ import { BatchSize } from './batch-size.ts'
 import type { ClaimLoop } from './claim-loop.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
+import { Flow } from './flow.ts'
 import { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 import type { Mode } from './mode.ts'
@@ -98,6 +99,7 @@ export class Running<Tx> {
       onError: options.onError,
       attempts: new Set(),
       stopping: this.#stopping.signal,
+      flow: new Flow(),
       gate,
       scheduled: (delayMs) => this.#scheduled(delayMs),
     }
@@ -111,7 +113,7 @@ export class Running<Tx> {
       onError: (error) => this.#failed(error),
     })
     this.#sweep = new Sweep({ sweep: (found) => this.#sweepOnce(found), onError: (error) => this.#report(error) })
-    gate.see(look)
+    this.#see(look)
   }
 
   start(): void {
@@ -120,7 +122,7 @@ export class Running<Tx> {
     this.#sweep.start()
     this.#leave = claims.enlist(this.#seat.number, {
       wake: () => this.#knock(),
-      see: (look) => this.#seat.gate.see(look),
+      see: (look) => this.#see(look),
     })
     this.#wake()
     context.events.emit('consumer-started', { queue: queue.name, guarantee, concurrency })
@@ -152,6 +154,11 @@ export class Running<Tx> {
       context.events.emit('batch-size-changed', { queue: queue.name, from, to })
     const size = new BatchSize(options.batchSize, { changed })
     return modeOf(this.#seat, options, { floors: this.#floors, own: this.#own, size })
+  }
+
+  #see(look: QueueLook | undefined): void {
+    this.#seat.flow.see(look)
+    this.#seat.gate.see(look)
   }
 
   /** Somebody says that the queue may have something. */

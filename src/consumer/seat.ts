@@ -4,6 +4,7 @@ import { summarise } from '../rules/error-summary.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import type { Attempt } from './attempt.ts'
 import type { OnError } from './failing.ts'
+import type { Flow } from './flow.ts'
 import type { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 
@@ -21,6 +22,8 @@ export interface Seat<Tx> {
   readonly attempts: Set<Attempt>
   /** Fires when nothing new is to be begun. */
   readonly stopping: AbortSignal
+  /** The rules by which its deliveries flow. */
+  readonly flow: Flow
   /** Whether anything may be claimed or begun. */
   readonly gate: Gate
   /** Something was put aside that is due in so many milliseconds. */

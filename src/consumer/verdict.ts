@@ -3,6 +3,7 @@ import type { EventBus } from '../events.ts'
 import type { Claimed } from '../postgres/claim.ts'
 import type { NewHistory, Settled } from '../postgres/settle.ts'
 import { type ErrorSummary, summarise } from '../rules/error-summary.ts'
+import type { FlowSettings } from '../rules/flow.ts'
 import type { CompleteOutcome, DeadLetterReason, Outcome } from '../rules/outcome.ts'
 import { afterFailure, type Failure, type RetryPolicy } from '../rules/retry.ts'
 import type { Closing } from './gate.ts'
@@ -34,10 +35,11 @@ export function unattemptable(reason: DeadLetterReason, error?: unknown): Verdic
 }
 
 /** What becomes of a delivery that nobody need see, or undefined for one that is to be attempted. */
-export function withoutAttempt(row: Claimed): Verdict | undefined {
+export function withoutAttempt(row: Claimed, { expired = 'drop' }: Pick<FlowSettings, 'expired'>): Verdict | undefined {
   if (row.duplicate) return DUPLICATE
   if (row.body === null) return unattemptable('LOG_MISSING')
-  return row.expired ? EXPIRED : undefined
+  if (!row.expired) return undefined
+  return expired === 'drop' ? EXPIRED : unattemptable('expired')
 }
 
 /** A payload that does not fit its contract fits it no better next time. */

@@ -19,6 +19,8 @@ export interface Claimed extends Place {
   /** This consumer has processed the message before. */
   readonly duplicate: boolean
   readonly expired: boolean
+  /** Its body would have been too much at once: it is in its place again, and will be claimed later. */
+  readonly leftOut: boolean
   /** What the log holds of the message; null when it holds it no more. */
   readonly body: Body | null
 }
@@ -131,7 +133,8 @@ export function claimed(row: Row): Claimed {
     history: (typeof row.history === 'string' ? JSON.parse(row.history) : row.history) ?? [],
     duplicate: row.duplicate,
     expired: row.expired,
-    body: row.missing ? null : body(row),
+    leftOut: row.missing === null,
+    body: row.missing !== false ? null : body(row),
   }
 }
 

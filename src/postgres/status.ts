@@ -1,3 +1,4 @@
+import type { FlowSettings } from '../rules/flow.ts'
 import type { PauseSource } from './flow.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
@@ -19,6 +20,8 @@ export interface QueueStatus {
   /** How long ago the message at the head was published; null when nothing is ready. */
   readonly oldestMs: number | null
   readonly rates: Rates
+  /** How its deliveries flow, as declared; empty for a plain queue. */
+  readonly flow: FlowSettings
 }
 
 /** Who closed a queue, and until when; `until` is null: until it is resumed. */
@@ -69,7 +72,7 @@ export interface Partition {
 export function queueStatus(t: Tables, queue: string | null): Query<QueueStatus> {
   return {
     text: `
-      select s.*, p.source as paused_source, p.until as paused_until, p.reason as paused_reason, p.paused_by
+      select s.*, p.source as paused_source, p.until as paused_until, p.reason as paused_reason, p.paused_by, q.flow
       from ${t.of('queue_status')}($1) s
       join ${t.of('queues')} q on q.name = s.name
       left join lateral ${t.of('closed_by')}(q.id) c on true
@@ -125,6 +128,7 @@ function queueStatusOf(row: Row): QueueStatus {
       dead: perSecond(row.died),
       overMs: Math.round(overMs),
     },
+    flow: typeof row.flow === 'string' ? JSON.parse(row.flow) : row.flow,
   }
 }
 

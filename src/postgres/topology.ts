@@ -1,3 +1,4 @@
+import type { FlowSettings } from '../rules/flow.ts'
 import type { RetryPolicy } from '../rules/retry.ts'
 import type { Binding, ExchangeKind } from '../rules/route.ts'
 import type { DeadLetterRoute, QueueSettings } from '../rules/topology.ts'
@@ -20,6 +21,8 @@ export interface StoredQueue {
   readonly retry: RetryPolicy
   readonly maxCrashes: number
   readonly deadLetter: DeadLetterRoute | null
+  /** How its deliveries flow; `{}` for a plain queue. */
+  readonly flow: FlowSettings
   readonly owner: string | null
   readonly declaredAt: Date
 }
@@ -47,7 +50,7 @@ export function storedExchanges(t: Tables): Query<StoredExchange> {
 export function storedQueues(t: Tables): Query<StoredQueue> {
   return {
     text: `
-      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", owner, declared_at as "declaredAt"
+      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", flow, owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       order by name`,
     values: [],
@@ -58,7 +61,7 @@ export function storedQueues(t: Tables): Query<StoredQueue> {
 export function storedQueue(t: Tables, name: string): Query<StoredQueue> {
   return {
     text: `
-      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", owner, declared_at as "declaredAt"
+      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", flow, owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       where name = $1`,
     values: [name],
@@ -112,6 +115,12 @@ export function putQueue(t: Tables, queue: QueueSettings, owner: string | null):
       owner,
     ],
   }
+}
+
+/** Says how queues flow; consumers are told where it is new to them. */
+export function putFlows(t: Tables, queues: readonly Pick<QueueSettings, 'name' | 'flow'>[]): Query<unknown> {
+  const flows = Object.fromEntries(queues.map(({ name, flow = {} }) => [name, flow]))
+  return { text: `select ${t.of('put_flows')}($1::text::jsonb)`, values: [JSON.stringify(flows)] }
 }
 
 /** Adds a binding; one that is there stays as it is. */

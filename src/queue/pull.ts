@@ -143,9 +143,9 @@ export class Pull<Tx> {
       await this.#end(
         queue,
         held,
-        rows.filter((row) => withoutAttempt(row)),
+        rows.filter((row) => withoutAttempt(row, queue.flow)),
       )
-      const attempted = rows.filter((row) => !withoutAttempt(row))
+      const attempted = rows.filter((row) => !withoutAttempt(row, queue.flow))
       if (attempted.length > 0)
         return attempted.map((row) => this.#open(queue, { lease: held, row, leasedUntil: first.expiresAt }))
     }
@@ -163,7 +163,7 @@ export class Pull<Tx> {
     const judged: Judged[] = rows.map((row) => ({
       row,
       attempt: row.attempts,
-      verdict: withoutAttempt(row)!,
+      verdict: withoutAttempt(row, queue.flow)!,
       durationMs: 0,
     }))
     const facts = { ...held.held, consumer: queue.name, outcomes: judged.map(settledOf), inbox: false }

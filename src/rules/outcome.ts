@@ -48,6 +48,7 @@ export type DeadLetterReason =
   | 'invalid-payload'
   | 'crashed'
   | 'LOG_MISSING'
+  | 'expired'
 
 /** When to try again. */
 export interface RetryRequest {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { DanglingExchange, InvalidTopology, NotSupported } from '../errors.ts'
 import { type AnyContract, isContract } from './contract.ts'
+import { FLOW, type FlowSettings, flowOf } from './flow.ts'
 import { stringFlaw } from './json-text.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './options.ts'
 import { DEFAULT_RETRY, MOST_ATTEMPTS, type RetryPolicy } from './retry.ts'
@@ -35,6 +36,8 @@ export interface QueueSettings<Name extends string = string> {
   readonly retry: RetryPolicy
   readonly maxCrashes: number
   readonly deadLetter?: DeadLetterRoute | undefined
+  /** How its deliveries flow; undefined for a plain queue. */
+  readonly flow?: FlowSettings | undefined
 }
 
 /** Where a copy of what dies goes. */
@@ -57,7 +60,7 @@ export interface TopologyDefinition<Exchange extends string = string, Queue exte
 }
 
 /** What a queue takes, and what becomes of what fails in it. Stored in the database: every process and language obeys it. */
-export interface QueueDefinition<Exchange extends string = string> {
+export interface QueueDefinition<Exchange extends string = string> extends FlowSettings {
   /** Only standard queues are built; streams are to come. @default 'standard' */
   readonly kind?: 'standard' | 'stream'
   /** What comes here: a contract brings all its messages, whatever their routing key. @default only what is sent to the queue by name */
@@ -114,6 +117,7 @@ const QUEUE = z.strictObject({
   retry: RETRY.optional(),
   maxCrashes: wholeNumber(1, 100).optional(),
   deadLetter: z.strictObject({ exchange: z.string(), routingKey: z.string().optional() }).optional(),
+  ...FLOW,
 })
 
 const DEFINITION = z.strictObject({
@@ -182,7 +186,7 @@ function refuseTwins(named: readonly { readonly name: string }[], what: string):
 
 function queueOf<Name extends string>(
   name: Name,
-  { kind, retry, maxCrashes, deadLetter }: ParsedQueue,
+  { kind, retry, maxCrashes, deadLetter, from: _, ...given }: ParsedQueue,
 ): QueueSettings<Name> {
   if (kind === 'stream') {
     throw new NotSupported(
@@ -190,12 +194,14 @@ function queueOf<Name extends string>(
       `streams are not built yet; leave the kind of queue "${name}" out for a standard queue`,
     )
   }
+  const flow = flowOf(name, given as FlowSettings)
   return {
     name,
     kind: 'standard',
     retry: retryOf(name, retry),
     maxCrashes: maxCrashes ?? DEFAULT_MAX_CRASHES,
     ...(deadLetter && { deadLetter: onwardOf(name, deadLetter) }),
+    ...(flow && { flow }),
   }
 }
 

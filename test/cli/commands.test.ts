@@ -101,6 +101,7 @@ test('publish, peek, status, audit, dead letters: what goes in comes out', async
     paused: null,
     oldestMs: null,
     rates,
+    flow: {},
   }
   const status = await json('status')
   expect(status).toEqual({

@@ -4,6 +4,7 @@ import { onTestFinished } from 'vitest'
 import { EventBus } from '../../src/events.ts'
 import { Outbox, type Publishable } from '../../src/outbox.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
+import type { FlowSettings } from '../../src/rules/flow.ts'
 import type { PublishOptions } from '../../src/rules/message.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from '../../src/rules/retry.ts'
 import { DEFAULT_LIMITS } from '../../src/rules/validate.ts'
@@ -17,19 +18,20 @@ export const TYPE = 'order.placed'
 export interface QueueOptions {
   readonly retry?: Partial<RetryPolicy>
   readonly maxCrashes?: number
+  readonly flow?: FlowSettings
 }
 
 /** A queue of its own, so that the tests of a file do not meet. */
 export async function makeQueue(pool: pg.Pool, options: QueueOptions = {}): Promise<TestQueue> {
   const name = `q_${randomUUID().slice(0, 8)}`
   const retry = { ...DEFAULT_RETRY, minMs: 1, maxMs: 5, jitter: 'none' as const, ...options.retry }
-  const { maxCrashes = 3 } = options
+  const { maxCrashes = 3, flow = {} } = options
   const { rows } = await pool.query(
-    'insert into posthaste.queues (name, max_attempts, max_crashes, retry) values ($1, $2, $3, $4) returning id',
-    [name, retry.maxAttempts, maxCrashes, JSON.stringify(retry)],
+    'insert into posthaste.queues (name, max_attempts, max_crashes, retry, flow) values ($1, $2, $3, $4, $5) returning id',
+    [name, retry.maxAttempts, maxCrashes, JSON.stringify(retry), JSON.stringify(flow)],
   )
   await pool.query('create table if not exists effects (queue text, message_id uuid, n bigint)')
-  return { name, kind: 'standard', retry, maxCrashes, number: rows[0].id }
+  return { name, kind: 'standard', retry, maxCrashes, flow, number: rows[0].id }
 }
 
 /** One process that consumes; everything of it is stopped when the test is over. */

@@ -66,6 +66,14 @@ create table bindings (
 CREATE UNIQUE INDEX bindings_once ON bindings USING btree (exchange, queue, COALESCE(routing_key, '⟨1⟩'::text), COALESCE(type, '⟨1⟩'::text), COALESCE(match, ''::text), COALESCE(arguments, '{}'::jsonb));
 CREATE INDEX bindings_queue ON bindings USING btree (queue);
 
+create table breakers (
+  queue integer not null,
+  failures integer not null,
+  completed bigint not null,
+  PRIMARY KEY (queue),
+  FOREIGN KEY (queue) REFERENCES queues(id) ON DELETE CASCADE
+);
+
 create table contracts (
   name text not null,
   version integer not null,
@@ -266,6 +274,20 @@ with (
 );
 CREATE INDEX leases_expires ON leases USING btree (expires_at);
 
+create table lines (
+  queue integer not null,
+  key text not null,
+  priority smallint not null,
+  "position" bigint not null,
+  bytes integer not null,
+  PRIMARY KEY (queue, key, priority, "position")
+)
+with (
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=5000
+);
+
 create table outbox (
   id bigint not null default nextval('outbox_id'::regclass),
   xid xid8 not null default pg_current_xact_id(),
@@ -424,6 +446,32 @@ with (
   autovacuum_vacuum_scale_factor=0,
   autovacuum_vacuum_threshold=5000
 );
+
+create table slots (
+  queue integer not null,
+  key text not null,
+  n integer not null,
+  lease bigint not null,
+  "position" bigint not null,
+  PRIMARY KEY (queue, key, n)
+)
+with (
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=1000
+);
+
+create table spent (
+  queue integer not null,
+  at timestamp with time zone not null,
+  n integer not null
+)
+with (
+  autovacuum_vacuum_cost_delay=0,
+  autovacuum_vacuum_scale_factor=0,
+  autovacuum_vacuum_threshold=1000
+);
+CREATE INDEX spent_at ON spent USING btree (queue, at);
 
 create table tally (
   xid xid8 not null default pg_current_xact_id(),
@@ -773,6 +821,11 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function leave_out(_consumer text, _taken ready[], _known uuid[], _brought integer)
+returns SETOF claimed
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function lock_class()
 returns integer
 language sql immutable;
@@ -880,6 +933,11 @@ returns void
 language sql
   set search_path=⟨schema⟩, pg_temp;
 
+create function outlived(_ttl_ms double precision, _published_at timestamp with time zone, _deliver_at timestamp with time zone, _history jsonb)
+returns boolean
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function pause(queue text, reason text DEFAULT NULL::text, duration interval DEFAULT NULL::interval)
 returns void
 language plpgsql
@@ -946,6 +1004,16 @@ create function purge_queue(_queue integer, _limit integer)
 returns integer
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function put_back(_taken ready[], _n integer)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function put_flows(_flows jsonb)
+returns void
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function put_schedule(_name text, _cron text, _time_zone text, _missed text, _message text, _next_at timestamp with time zone, _owner text)

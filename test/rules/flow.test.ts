@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest'
+import { InvalidOption, InvalidTopology, UnknownOption } from '../../src/errors.ts'
+import { defineTopology, type QueueDefinition } from '../../src/rules/topology.ts'
+
+const declared = (queue: QueueDefinition<never>) => defineTopology({ queues: { q: queue } }).queues[0]!
+const refusal = (queue: object) => {
+  try {
+    declared(queue as QueueDefinition<never>)
+  } catch (error) {
+    return error as Error
+  }
+  throw new Error('it was not refused')
+}
+
+test('a queue of which nothing is said is plain', () => {
+  expect(declared({}).flow).toBe(undefined)
+})
+
+test('what is said is kept, and nothing else', () => {
+  expect(declared({ ttlMs: 1_000, expired: 'dead-letter' }).flow).toEqual({ ttlMs: 1_000, expired: 'dead-letter' })
+})
+
+describe('bad input is refused, and the error names the field', () => {
+  test.each([
+    ['ttlMs', { ttlMs: 0 }],
+    ['ttlMs', { ttlMs: -1 }],
+    ['ttlMs', { ttlMs: 1.5 }],
+    ['expired', { expired: 'keep' }],
+    ['maxBatchBytes', { maxBatchBytes: 0 }],
+  ])('%s: %j', (field, queue) => {
+    const error = refusal(queue)
+    expect(error).toBeInstanceOf(InvalidOption)
+    expect(error.message).toContain(field)
+  })
+
+  test('an unknown field, with the nearest that exists', () => {
+    const error = refusal({ ttlMS: 5 })
+    expect(error).toBeInstanceOf(UnknownOption)
+    expect(error.message).toContain('ttlMs')
+  })
+
+  test.each<[string, object]>([])('contradictions: %s', (words, queue) => {
+    const error = refusal(queue)
+    expect(error).toBeInstanceOf(InvalidTopology)
+    expect(error.message).toContain(words)
+  })
+})
