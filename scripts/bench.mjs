@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 
-const quiet = ['--no-audit', '--no-fund', '--loglevel=error', '--include=dev', '--include=optional']
+const quiet = ['--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts', '--include=dev', '--include=optional']
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
 if (!existsSync('bench/package.json')) stop('Cannot run "bench": bench/package.json is missing')

@@ -1,20 +1,26 @@
 import pg from 'pg'
 import type { EmbeddedPostgres } from '../../src/embedded/index.ts'
 import { Child, type ChildOptions } from './child.ts'
+import type { Peer, WorkOptions } from './peer.ts'
 import { runOn, TEMPLATE } from './server.ts'
+import { Worker } from './worker.ts'
+import type { WorkerTask } from './worker-process.ts'
 
 let made = 0
 
 /** What one workload stands on: databases of its own, their pools, other processes. All of it goes when the workload ends. */
 export class Bench implements AsyncDisposable {
   readonly server: EmbeddedPostgres
+  /** Fewer and shorter runs are wanted. */
+  readonly quick: boolean
   readonly #say: (line: string) => void
   readonly #databases: string[] = []
   readonly #pools = new Set<pg.Pool>()
-  readonly #children = new Set<Child>()
+  readonly #children = new Set<Child | Worker>()
 
-  constructor(server: EmbeddedPostgres, say: (line: string) => void) {
+  constructor(server: EmbeddedPostgres, say: (line: string) => void, { quick = false } = {}) {
     this.server = server
+    this.quick = quick
     this.#say = say
   }
 
@@ -64,6 +70,15 @@ export class Bench implements AsyncDisposable {
     this.#children.add(child)
     await child.ready
     return child
+  }
+
+  /** A peer's consumer in another process; resolves when it is at work. */
+  async worker(database: string, peer: Peer, options: WorkOptions, task: Partial<WorkerTask> = {}): Promise<Worker> {
+    const whole = { effect: false, tell: false, refuseOneIn: 0, ...task }
+    const worker = new Worker(this.urlOf(database), peer.name, whole, options)
+    this.#children.add(worker)
+    await worker.ready
+    return worker
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

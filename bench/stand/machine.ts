@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { arch, cpus, loadavg, platform, release, totalmem } from 'node:os'
 
 /** Where the numbers come from. */
@@ -25,4 +26,8 @@ function commit(): string {
     encoding: 'utf8',
   })
   return stdout?.trim() || 'unknown'
+}
+
+export function versionOfUs(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 }

@@ -3,10 +3,17 @@ import { Bench } from './bench.ts'
 import { load, machine } from './machine.ts'
 import { runOn, SETTINGS, startServer } from './server.ts'
 import { topology } from './shop.ts'
-import { type Findings, notRun, reached, type Target, type Workload } from './workload.ts'
+import { type Findings, NOT_ASKED_FOR, notRun, reached, type Target, type Workload } from './workload.ts'
+
+export interface Skipped {
+  readonly name: string
+  readonly reason: string
+}
 
 export interface Outcome {
   readonly targets: readonly Target[]
+  /** What the suites have beside what was asked for. */
+  readonly skipped: readonly Skipped[]
   /** What each workload tells beside its targets. */
   readonly reports?: Readonly<Record<string, unknown>>
   readonly [more: string]: unknown
@@ -17,6 +24,7 @@ export async function measure(
   workloads: readonly Workload[],
   asked: ReadonlySet<Workload>,
   say: (line: string) => void,
+  { quick = false } = {},
 ): Promise<Outcome> {
   const startedAt = new Date()
   const server = await startServer(topology)
@@ -24,46 +32,47 @@ export async function measure(
     const targets: Target[] = []
     const reports: Record<string, unknown> = {}
     for (const workload of workloads) {
-      if (!asked.has(workload)) targets.push(...workload.goals.map((goal) => notRun(goal, 'not asked for')))
-      else targets.push(...(await measureOne(workload, server, reports, say)))
+      if (!asked.has(workload)) targets.push(...workload.goals.map((goal) => notRun(goal, NOT_ASKED_FOR)))
+      else targets.push(...(await measureOne(workload, () => new Bench(server, say, { quick }), reports)))
     }
     const seconds = Math.round((Date.now() - startedAt.getTime()) / 1_000)
     const postgres = { version: await versionOf(server), settings: SETTINGS }
-    return { targets, startedAt, seconds, machine: machine(), postgres, reports }
+    const skipped = workloads.filter((workload) => !asked.has(workload)).flatMap(skippedOf)
+    return { targets, skipped, startedAt, seconds, quick, machine: machine(), postgres, reports }
   } finally {
     await server.stop()
   }
 }
 
-async function measureOne(
-  workload: Workload,
-  server: EmbeddedPostgres,
-  reports: Record<string, unknown>,
-  say: (line: string) => void,
-): Promise<Target[]> {
+function skippedOf({ name, goals, long }: Workload): Skipped[] {
+  const reason = long ? `run by its name alone: it takes ${long}` : NOT_ASKED_FOR
+  return goals.length > 0 ? goals.map((goal) => ({ name: goal.name, reason })) : [{ name, reason }]
+}
+
+async function measureOne(workload: Workload, stand: () => Bench, reports: Record<string, unknown>): Promise<Target[]> {
   const { name, goals } = workload
+  await using bench = stand()
   const startedAt = performance.now()
   const loadBefore = load()
   try {
-    const { measured, report } = await inTime(workload, server, say)
+    const { measured, report } = await inTime(workload, bench)
     const seconds = Math.round((performance.now() - startedAt) / 1_000)
     reports[name] = { ...report, seconds, load: [loadBefore, load()] }
     const targets = goals.map((goal) => reached(goal, measured.find((one) => one.name === goal.name)!))
     for (const target of targets)
-      say(`${target.name}: ${target.ours} ${target.unit}, ratio ${target.ratio} (${seconds} s)`)
+      bench.say(`${target.name}: ${target.ours} ${target.unit}, ratio ${target.ratio} (${seconds} s)`)
     return targets
   } catch (error) {
     reports[name] = { error: String(error) }
-    say(`${name}: ${error instanceof Error ? error.stack : error}`)
+    bench.say(`${name}: ${error instanceof Error ? error.stack : error}`)
     return goals.map((goal) => notRun(goal, error instanceof Error ? error.message : String(error)))
   }
 }
 
-async function inTime(workload: Workload, server: EmbeddedPostgres, say: (line: string) => void): Promise<Findings> {
+async function inTime(workload: Workload, bench: Bench): Promise<Findings> {
   const late = Promise.withResolvers<never>()
   const reason = `Cannot measure "${workload.name}": not within ${workload.deadlineMs} ms`
   const timer = setTimeout(() => late.reject(new Error(reason)), workload.deadlineMs)
-  await using bench = new Bench(server, say)
   const run = workload.run(bench)
   run.catch(() => {})
   try {

@@ -10,7 +10,7 @@ export const SETTINGS = Object.freeze({
   fsync: 'on',
   synchronous_commit: 'on',
   full_page_writes: 'on',
-  max_connections: 200,
+  max_connections: 320,
   shared_buffers: '512MB',
   max_wal_size: '8GB',
   checkpoint_timeout: '30min',

@@ -3,11 +3,9 @@ import { defineMessage } from '../../src/rules/contract.ts'
 import { defineTopology } from '../../src/rules/topology.ts'
 
 /** What the workloads publish: some 90 bytes of payload, as in the README. */
-export const OrderPlaced = defineMessage(
-  'order.placed',
-  z.object({ orderId: z.string(), cents: z.int(), country: z.string() }),
-  { exchange: 'orders', key: (order) => order.orderId },
-)
+export const schema = z.object({ orderId: z.string(), cents: z.int(), country: z.string() })
+
+export const OrderPlaced = defineMessage('order.placed', schema, { exchange: 'orders', key: (order) => order.orderId })
 
 export const topology = defineTopology({ exchanges: { orders: 'topic' }, queues: { billing: { from: [OrderPlaced] } } })
 

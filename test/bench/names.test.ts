@@ -2,7 +2,23 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 
-const TARGETS = [
+const PEERS = [
+  'publish.tx.16',
+  'publish.bulk',
+  'drain.noop',
+  'drain.effect',
+  'drain.100',
+  'latency.idle.p50',
+  'latency.idle.p99',
+  'fanout.10',
+  'idle.statements',
+  'producers.256',
+  'spike.producer.p99',
+  'memory',
+  'backlog.5M',
+  'held.10min',
+]
+const CORE = [
   'publish.tx',
   'route',
   'drain.noop',
@@ -13,11 +29,14 @@ const TARGETS = [
   'hot.rows',
 ]
 
-test('the bench reports every target of the suite under its name, run or not', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['bench/main.ts', 'core', '--names', '--json'])
+test.each([
+  ['peers', PEERS],
+  ['core', CORE],
+])('the bench reports every target of the suite %s under its name, run or not', async (suite, names) => {
+  const { stdout } = await promisify(execFile)(process.execPath, ['bench/main.ts', suite, '--names', '--json'])
   const { targets } = JSON.parse(stdout.trim().split('\n').at(-1)!)
 
-  expect(targets.map(({ name }: { name: string }) => name)).toEqual(TARGETS)
+  expect(targets.map(({ name }: { name: string }) => name)).toEqual(names)
   for (const target of targets) {
     expect(target).toEqual({
       name: target.name,

@@ -1,0 +1,110 @@
+import pg from 'pg'
+import { z } from 'zod'
+import { DEFAULT_CONSUMER } from '../../src/consumer.ts'
+import { type ExactlyOnceContext, Posthaste, pgDatabase } from '../../src/index.ts'
+import { migrate } from '../../src/postgres/migrate.ts'
+import { type Contract, defineMessage } from '../../src/rules/contract.ts'
+import { defineTopology } from '../../src/rules/topology.ts'
+import { versionOfUs } from '../stand/machine.ts'
+import type { Order, Peer, Routes, Sql } from '../stand/peer.ts'
+import { schema } from '../stand/shop.ts'
+
+const LINE = z.object({ stockCode: z.string(), description: z.string(), quantity: z.int(), cents: z.int() })
+const ORDER = schema.extend({ lines: z.array(LINE).optional() })
+
+// What the relay and the listener hold beside the consumers.
+const MORE_CONNECTIONS = 4
+
+export const peer: Peer = {
+  name: 'posthaste',
+  version: versionOfUs(),
+  settings: {
+    publish: 'posthaste.publish(client, OrderPlaced.create(…))',
+    consume: `consumer(queue, { concurrency: connections }): ${DEFAULT_CONSUMER.guarantee}, batchSize '${DEFAULT_CONSUMER.batchSize}'`,
+    relay: 'in the process of the consumer, defaults',
+    silent: 'set posthaste.wake = off',
+  },
+  effect: 'exactly once',
+  cannot: {},
+  async install(url, { routes }) {
+    await migrate({ url })
+    const pool = new pg.Pool({ connectionString: url, max: 1 })
+    await new Posthaste({ database: pgDatabase(pool), topology: topologyOf(routes) }).declare()
+    await pool.end()
+  },
+  async publisher(url, { routes, wakeUps }) {
+    const pool = new pg.Pool({ connectionString: url, max: 1 })
+    const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(routes) })
+    const contracts = contractsOf(routes)
+    const silent = new WeakSet<pg.PoolClient>()
+    const quiet = async (client: pg.PoolClient) => {
+      if (wakeUps || silent.has(client)) return
+      await client.query('set posthaste.wake = off')
+      silent.add(client)
+    }
+    return {
+      async publish(client, topic, order, options) {
+        await quiet(client)
+        await posthaste.publish(client, contracts[topic]!.create({ ...order }), options)
+      },
+      async publishAll(client, topic, orders) {
+        await quiet(client)
+        await posthaste.publish(
+          client,
+          orders.map((order) => contracts[topic]!.create({ ...order })),
+        )
+      },
+      async close() {
+        await pool.end()
+      },
+    }
+  },
+  async work(url, { routes, queues, connections }, handle) {
+    const pool = new pg.Pool({ connectionString: url, max: connections + MORE_CONNECTIONS })
+    pool.on('error', () => {})
+    const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(routes) })
+    const contracts = contractsOf(routes)
+    for (const queue of queues) {
+      const consumer = posthaste.consumer(queue, { concurrency: connections })
+      for (const topic of Object.keys(routes).filter((name) => routes[name]!.includes(queue)))
+        consumer.on(contracts[topic]!, ({ payload }, { tx }) => handle(payload, inTransaction(tx), queue))
+    }
+    const awake = new Promise<void>((resolve) => posthaste.on('relay-on-duty', () => resolve()))
+    await posthaste.start()
+    await awake
+    return {
+      async stop() {
+        await posthaste.stop({ timeoutMs: 2_000 })
+        await pool.end()
+      },
+    }
+  },
+}
+
+function inTransaction(tx: ExactlyOnceContext<pg.PoolClient>['tx']): Sql {
+  return (statement, values) => tx.query({ ...statement, values: [...values] })
+}
+
+function contractsOf(routes: Routes): Record<string, Contract<string, Order, Order>> {
+  return Object.fromEntries(
+    Object.keys(routes).map((topic) => [
+      topic,
+      defineMessage(topic, ORDER, { exchange: 'orders', key: (order) => order.orderId }),
+    ]),
+  )
+}
+
+function topologyOf(routes: Routes) {
+  const contracts = contractsOf(routes)
+  const names = [...new Set(Object.values(routes).flat())]
+  const from = (queue: string) =>
+    Object.keys(routes)
+      .filter((topic) => routes[topic]!.includes(queue))
+      .map((topic) => contracts[topic]!)
+  return defineTopology({
+    exchanges: { orders: 'topic' },
+    queues: Object.fromEntries(
+      names.map((name) => [name, { from: from(name), retry: { maxAttempts: 5, strategy: 'fixed', minMs: 1_000 } }]),
+    ),
+  })
+}

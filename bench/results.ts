@@ -1,0 +1,80 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Outcome } from './stand/measure.ts'
+import { peersOf } from './stand/peer.ts'
+import type { Plot, Target } from './stand/workload.ts'
+
+const DIRECTORY = fileURLToPath(new URL('../docs/benchmarks/', import.meta.url))
+export const FULL = `${DIRECTORY}full.json`
+export const QUICK = `${DIRECTORY}quick.json`
+const PAGE = `${DIRECTORY}README.md`
+
+type Saved = Outcome & { readonly reports: Readonly<Record<string, { readonly plots?: readonly Plot[] }>> }
+
+/** Puts what was measured in the place of what was measured before, target by target, and draws it. */
+export async function save(
+  outcome: Outcome,
+  { quick }: { quick: boolean },
+  say: (line: string) => void,
+): Promise<void> {
+  mkdirSync(DIRECTORY, { recursive: true })
+  const file = quick ? QUICK : FULL
+  const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Saved) : undefined
+  const settings = Object.fromEntries(
+    (await peersOf()).map(({ name, version, settings }) => [name, { version, settings }]),
+  )
+  writeFileSync(file, `${JSON.stringify({ ...merged(before, stamped(outcome)), peers: settings }, null, 1)}\n`)
+  say(`saved in ${file}`)
+  if (!quick) await draw(say)
+}
+
+/** The pictures and the tables of the page, from what is saved. */
+export async function draw(say: (line: string) => void): Promise<number> {
+  const saved = JSON.parse(readFileSync(FULL, 'utf8')) as Saved
+  const drawer = new URL('./plots/draw.ts', import.meta.url).href
+  const { svgOf } = (await import(drawer)) as { svgOf: (plot: Plot) => Promise<string> }
+  for (const { plots = [] } of Object.values(saved.reports))
+    for (const plot of plots) writeFileSync(`${DIRECTORY}${plot.name}.svg`, await svgOf(plot))
+  if (existsSync(PAGE)) writeFileSync(PAGE, withTables(readFileSync(PAGE, 'utf8'), saved))
+  say(`drawn in ${DIRECTORY}`)
+  return 0
+}
+
+// Each report says when, where and at which commit it was measured: not all are of one run.
+function stamped(outcome: Outcome): Outcome {
+  const { startedAt, machine, postgres } = outcome
+  const reports = Object.fromEntries(
+    Object.entries(outcome.reports ?? {}).map(([name, report]) => [
+      name,
+      { ...(report as object), startedAt, commit: (machine as { commit: string }).commit },
+    ]),
+  )
+  return { ...outcome, machine, postgres, reports }
+}
+
+function merged(before: Outcome | undefined, now: Outcome): Outcome {
+  const measured = now.targets.filter(({ met }) => met !== null)
+  const order = now.targets.map(({ name }) => name)
+  const kept = (before?.targets ?? []).filter(({ name }) => !measured.some((one) => one.name === name))
+  const targets = [...kept, ...measured].toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
+  const skipped = now.skipped.filter(({ name }) => !targets.some((one) => one.name === name && one.met !== null))
+  return { ...now, targets, skipped, reports: { ...before?.reports, ...now.reports } }
+}
+
+const TABLE = /(<!-- targets -->\n)[\s\S]*(\n<!-- \/targets -->)/
+
+function withTables(page: string, { targets }: Saved): string {
+  return page.replace(TABLE, (_all, begin, end) => `${begin}${targetsTable(targets)}${end}`)
+}
+
+function targetsTable(targets: readonly Target[]): string {
+  const head = ['| target | ours | wanted | measured | best peer | met |', '|---|---|---|---|---|---|']
+  return [...head, ...targets.map(rowOf)].join('\n')
+}
+
+function rowOf({ name, ours, unit, target, ratio, bestPeer, met, peers }: Target): string {
+  const figures = Object.entries(peers ?? {}).map(([peer, { figure }]) => `${peer} ${figure ?? '–'}`)
+  const best = bestPeer ? `${bestPeer.ratio} × ${bestPeer.name}` : ''
+  const verdict = met === null ? 'not run' : met ? 'yes' : '**no**'
+  return `| \`${name}\` | ${ours} ${unit} | ${target} | ${ratio} | ${[best, ...figures].filter(Boolean).join('; ')} | ${verdict} |`
+}
