@@ -19,6 +19,7 @@ import {
   logTo,
   type UntilOptions,
 } from './events.ts'
+import { type Condition, type Health, HealthCheck } from './health.ts'
 import { Inbox } from './inbox.ts'
 import { type Act, type JournalOptions, journal } from './journal.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
@@ -182,6 +183,8 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   readonly #consumers: Pick<Consumer<Tx, Guarantee>, 'queue' | 'start' | 'stop' | 'drain' | 'check' | 'horizon'>[] = []
   readonly #lifecycle: Lifecycle<StopOptions>
   #starting: z.output<typeof START> = START.parse({})
+  readonly #health: HealthCheck
+  #started = false
   #relaying = false
 
   static {
@@ -211,6 +214,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     this.#relay = new Relay(this.#context, { ...relay, retention } as RelayOptions)
     this.#claimLoop = new ClaimLoop(this.#context)
     this.#requests = new Requests(this.#context, this.#outbox)
+    this.#health = new HealthCheck(this.#context as Context, () => this.#condition())
     this.#lifecycle = new Lifecycle({ start: () => this.#start(), stop: (given) => this.#stop(given) })
   }
 
@@ -443,6 +447,18 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     await this.#lifecycle.stop(parseOptions(STOP, options))
   }
 
+  /**
+   * Whether this process may be sent work: it has started and does not stop, and the database answers. It never rejects. What
+   * supervisors ask over HTTP is answered by `healthHandler(posthaste)`.
+   *
+   * ```ts
+   * const { ready, checks } = await posthaste.health()
+   * ```
+   */
+  health(): Promise<Health> {
+    return this.#health.health()
+  }
+
   /** `stop()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
@@ -457,6 +473,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     if (relay) await this.#relay.start()
     this.#relaying = relay
     if (consumers) await Promise.all(this.#consumers.map((consumer) => consumer.start()))
+    this.#started = true
   }
 
   async #drain(queue: string, { maxMessages, deadlineMs }: Required<DrainOptions>): Promise<Drained> {
@@ -475,11 +492,17 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   }
 
   async #stop(options: StopOptions = {}): Promise<void> {
+    this.#started = false
     await Promise.all(this.#consumers.map((consumer) => consumer.stop(options)))
     await this.#requests.stop()
     await this.#relay.stop()
     this.#relaying = false
     await this.#context.listener.stop()
+  }
+
+  #condition(): Condition {
+    const relay = this.#relay.onDuty ? 'on-duty' : 'standing-by'
+    return { started: this.#started && this.#lifecycle.running, relay: this.#relaying ? relay : 'none' }
   }
 
   // The relay of another process is woken by a notification, which the relay of this one does by itself when it is not on duty.

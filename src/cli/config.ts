@@ -2,7 +2,7 @@ import { didYouMean } from '../rules/nearest.ts'
 import { databaseCommand, told } from './command.ts'
 import { clientSettings } from './open.ts'
 import { print, printHeading, printJson, printTable } from './output.ts'
-import { masked, type Resolved, resolveTarget, VARIABLES } from './target.ts'
+import { masked, OTHER_VARIABLES, type Resolved, resolveTarget, VARIABLES } from './target.ts'
 
 interface Row {
   readonly name: string
@@ -82,7 +82,7 @@ async function rowsOf({ url, from, config, settings }: Resolved): Promise<Row[]>
 }
 
 function unreadVariables(): string[] {
-  const read = new Set<string>(Object.values(VARIABLES))
+  const read = new Set<string>([...Object.values(VARIABLES), ...OTHER_VARIABLES])
   return Object.keys(process.env)
     .filter((name) => name.startsWith('POSTHASTE_') && !read.has(name))
     .sort()

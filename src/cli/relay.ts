@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
-import type { Logger } from '../index.ts'
-import { databaseCommand, told } from './command.ts'
+import type { Logger, Posthaste } from '../index.ts'
+import { databaseCommand, told, wholeBetween } from './command.ts'
 import { withPosthaste } from './open.ts'
 import { harmless, jsonLine, print } from './output.ts'
 
@@ -14,6 +14,11 @@ export function relayCommand() {
       'Runs a relay until SIGINT or SIGTERM: the first lets it finish what it does, the second ends it at once. Any number may run; one is on duty.',
     )
     .option('--listen-url <url>', 'direct connection string, when the database is behind a pooler such as PgBouncer')
+    .option(
+      '--health-port <port>',
+      'answer GET /live (the process runs) and GET /ready (and reaches its database) on this port',
+      wholeBetween(1, 65_535),
+    )
     .option('--verbose', 'tell of every cycle')
     .addHelpText(
       'after',
@@ -26,10 +31,12 @@ export function relayCommand() {
       const logger = loggerOf({ json: options.json ?? false, verbose: options.verbose ?? false })
       await withPosthaste(
         { ...options, applicationName: 'posthaste relay', logger, endless: true },
-        async ({ posthaste, target: { host, port, database } }) => {
+        async ({ posthaste, settings, target: { host, port, database } }) => {
           const stopped = stopSignal()
+          const healthPort = settings.healthPort.value
+          await using _probes = healthPort === undefined ? undefined : await probes(posthaste, healthPort)
           await posthaste.start({ relay: true, consumers: false })
-          logger.info({ event: 'relay-started', host, port, database, pid: process.pid }, 'relay started')
+          logger.info({ event: 'relay-started', host, port, database, pid: process.pid, healthPort }, 'relay started')
           const signal = await stopped
           logger.info({ event: 'relay-stopping', signal }, 'relay stopping')
           await posthaste.stop()
@@ -37,6 +44,11 @@ export function relayCommand() {
         },
       )
     })
+}
+
+async function probes(posthaste: Posthaste<unknown>, port: number): Promise<AsyncDisposable> {
+  const { answerProbes } = await import('./health.ts')
+  return await answerProbes(posthaste, port)
 }
 
 /** The first signal; the second ends the process. */

@@ -59,6 +59,13 @@ export const VARIABLES = Object.freeze({
   debug: 'POSTHASTE_DEBUG',
 })
 
+/** Those that other parts of the package read, and no command. */
+export const OTHER_VARIABLES: readonly string[] = [
+  'POSTHASTE_EMBEDDED_POSTGRES',
+  'POSTHASTE_TEST_URL',
+  'POSTHASTE_LEASH',
+]
+
 const FILES = ['posthaste.config.ts', 'posthaste.config.mts', 'posthaste.config.js', 'posthaste.config.mjs']
 const PG_VARIABLES = ['PGHOST', 'PGPORT', 'PGUSER', 'PGDATABASE', 'PGHOSTADDR', 'PGSERVICE']
 

