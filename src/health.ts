@@ -51,16 +51,22 @@ export class HealthCheck {
 }
 
 /** What is asked after: a Posthaste. */
-interface Healthy {
+export interface HasHealth {
+  /** `posthaste.health()`. */
   health(): Promise<Health>
 }
 
-/** The parts of node:http's request and response that are used, and those of what is shaped like them. */
-interface Request {
+/** What is read of node:http's request, or of one shaped like it. */
+export interface ProbeRequest {
+  /** The path, as it was asked for. */
   readonly url?: string | undefined
 }
-interface Response {
+
+/** What is used of node:http's response, or of one shaped like it. */
+export interface ProbeResponse {
+  /** The status and the headers. */
   writeHead(status: number, headers: Record<string, string>): unknown
+  /** The whole body. */
   end(body: string): unknown
 }
 
@@ -75,7 +81,7 @@ interface Response {
  * createServer(healthHandler(posthaste)).listen(9090)
  * ```
  */
-export function healthHandler(posthaste: Healthy): (request: Request, response: Response) => Promise<void> {
+export function healthHandler(posthaste: HasHealth): (request: ProbeRequest, response: ProbeResponse) => Promise<void> {
   return async ({ url = '' }, response) => {
     const { status, ...body } = await answerTo(url, posthaste)
     response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
@@ -83,7 +89,7 @@ export function healthHandler(posthaste: Healthy): (request: Request, response: 
   }
 }
 
-async function answerTo(url: string, posthaste: Healthy) {
+async function answerTo(url: string, posthaste: HasHealth) {
   const path = url.replace(/[?#].*/, '')
   if (path.endsWith('/live')) return { status: 200, live: true }
   if (!path.endsWith('/ready')) return { status: 404, paths: ['/live', '/ready'] }

@@ -73,7 +73,7 @@ export {
 export * from './errors.ts'
 // Events: the one way the machinery speaks.
 export type { Attempted, EventName, Events, Listener, Logger, UntilOptions } from './events.ts'
-export { type Health, healthHandler } from './health.ts'
+export { type HasHealth, type Health, healthHandler, type ProbeRequest, type ProbeResponse } from './health.ts'
 export type { Inbox, Once } from './inbox.ts'
 export type { Act, JournalOptions } from './journal.ts'
 export type { Publishable, Published } from './outbox.ts'

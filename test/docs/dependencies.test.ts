@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT } from '../support/process.ts'
 
@@ -41,13 +41,12 @@ test('docs/dependencies.md tells of every dependency of the package, where it is
   expect(told.filter(({ why }) => why.length < 4)).toEqual([])
 })
 
-test.each(['scripts/node', 'bench', 'test/transactions'])(
-  'docs/dependencies.md tells of every dependency of %s',
-  (folder) => {
-    const { dependencies, optionalDependencies } = manifest(folder)
-    const told = toldIn(theirs).filter(({ where }) => where.split(', ').includes(folder))
-    expect(told.map(({ name }) => name).sort()).toEqual(
-      Object.keys({ ...dependencies, ...optionalDependencies }).sort(),
-    )
-  },
-)
+const folders = globSync('{bench,{examples,scripts,test}/*}/package.json', { cwd: ROOT }).map((file) => dirname(file))
+
+test.each(folders)('docs/dependencies.md tells of every dependency of %s', (folder) => {
+  const { dependencies, devDependencies, optionalDependencies } = manifest(folder)
+  const told = toldIn(theirs).filter(({ where }) => where.split(', ').includes(folder))
+  expect(told.map(({ name }) => name).sort()).toEqual(
+    Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies }).sort(),
+  )
+})
