@@ -135,6 +135,11 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
     return this.#place.queue.name
   }
 
+  /** The contracts it handles. */
+  get contracts(): readonly AnyContract[] {
+    return this.#handlers.contracts
+  }
+
   /** Handles the messages of a contract. Before `start()`, and once per contract. */
   on<Name extends string, In, Out>(contract: Contract<Name, In, Out>, handler: Handler<Out, ContextOf<G, Tx>>): this {
     this.#handlers.on(contract as AnyContract, handler as Handler<never, never>)

@@ -27,6 +27,8 @@ export interface Events {
   'dead-lettered': Attempted & { readonly reason: string; readonly error: ErrorSummary | undefined }
   discarded: Attempted & { readonly reason: string }
   expired: { readonly queue: string; readonly messageId: string }
+  /** Its version is newer than the contract of this consumer: it went back for others, uncharged. */
+  left: Attempted & { readonly version: number; readonly delayMs: number }
   /** An attempt was rolled back without its fault, and runs again without having used an attempt. */
   'attempt-repeated': Attempted & { readonly error: ErrorSummary }
   /** A process ended while it held this delivery. */

@@ -145,6 +145,7 @@ export type { Partition, Paused, QueueStatus, Rates, RelayStatus, Status } from 
 export type {
   DeclareOptions,
   StoredBinding,
+  StoredContract,
   StoredExchange,
   StoredQueue,
   StoredTopology,

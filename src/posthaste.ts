@@ -180,7 +180,10 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
   readonly #relay: Relay
   readonly #claimLoop: ClaimLoop
   readonly #requests: Requests
-  readonly #consumers: Pick<Consumer<Tx, Guarantee>, 'queue' | 'start' | 'stop' | 'drain' | 'check' | 'horizon'>[] = []
+  readonly #consumers: Pick<
+    Consumer<Tx, Guarantee>,
+    'queue' | 'contracts' | 'start' | 'stop' | 'drain' | 'check' | 'horizon'
+  >[] = []
   readonly #lifecycle: Lifecycle<StopOptions>
   #starting: z.output<typeof START> = START.parse({})
   readonly #health: HealthCheck
@@ -371,6 +374,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
 
   /** Declares the topology: adds what is missing, removes nothing, refuses what another process declared differently unless forced. */
   async declare(options?: DeclareOptions): Promise<void> {
+    for (const { contracts } of this.#consumers) this.#store.know(contracts)
     await this.#store.declare(options)
   }
 
@@ -468,7 +472,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     const { relay, consumers } = this.#starting
     this.#refuseForgetfulInbox()
     for (const consumer of this.#consumers) consumer.check()
-    await this.#store.declare()
+    await this.declare()
     this.#context.listener.start()
     if (relay) await this.#relay.start()
     this.#relaying = relay

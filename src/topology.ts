@@ -5,31 +5,39 @@ import { type Queryable, run } from './postgres/queryable.ts'
 import { refusal } from './postgres/refusal.ts'
 import {
   allowPayload,
+  type DeclaredContract,
   lockTopology,
   putBinding,
+  putContract,
   putExchange,
   putFlows,
   putQueue,
   queueNumber,
   removeBinding,
   type StoredBinding,
+  type StoredContract,
   type StoredExchange,
   type StoredQueue,
   storedBindings,
+  storedContracts,
   storedExchanges,
   storedQueues,
 } from './postgres/topology.ts'
+import type { AnyContract } from './rules/contract.ts'
 import { everyField } from './rules/flow.ts'
+import { jsonSchemaOf } from './rules/json-schema.ts'
 import { admits, type Binding } from './rules/route.ts'
-import type { Topology } from './rules/topology.ts'
+import { DEFAULT_NEWER_VERSIONS, type Topology } from './rules/topology.ts'
 
-export type { StoredBinding, StoredExchange, StoredQueue } from './postgres/topology.ts'
+export type { StoredBinding, StoredContract, StoredExchange, StoredQueue } from './postgres/topology.ts'
 
 /** What is declared in the database, by all services that share it. */
 export interface StoredTopology {
   readonly exchanges: readonly StoredExchange[]
   readonly queues: readonly StoredQueue[]
   readonly bindings: readonly StoredBinding[]
+  /** The shapes of messages, the latest version of each first. */
+  readonly contracts: readonly StoredContract[]
 }
 
 /** What declaring this topology would add or refuse, and what is there beside it. */
@@ -54,11 +62,18 @@ export class TopologyStore {
   readonly #context: Context
   readonly #declared: Topology
   readonly #service: string | null
+  readonly #contracts: Set<AnyContract>
 
   constructor(context: Context, declared: Topology, service: string | undefined) {
     this.#context = context
     this.#declared = declared
     this.#service = service ?? null
+    this.#contracts = new Set(declared.contracts)
+  }
+
+  /** Contracts that are handled here, to be declared with the rest. */
+  know(contracts: readonly AnyContract[]): void {
+    for (const contract of contracts) this.#contracts.add(contract)
   }
 
   async declare({ force = false }: DeclareOptions = {}): Promise<void> {
@@ -76,7 +91,7 @@ export class TopologyStore {
 
   async diff(): Promise<TopologyDiff> {
     const stored = await this.stored()
-    const mine = namesOf(this.#declared)
+    const mine = namesOf({ ...this.#declared, contracts: [...this.#contracts] })
     const theirs = namesOf(stored)
     return {
       missing: mine.filter((name) => !theirs.includes(name)),
@@ -133,6 +148,7 @@ export class TopologyStore {
       exchanges: await run(queryable, storedExchanges(t)),
       queues: await run(queryable, storedQueues(t)),
       bindings: await run(queryable, storedBindings(t)),
+      contracts: await run(queryable, storedContracts(t)),
     }
   }
 
@@ -143,6 +159,8 @@ export class TopologyStore {
     for (const queue of byName(queues)) await run(queryable, putQueue(t, queue, this.#service))
     if (queues.length > 0) await run(queryable, putFlows(t, queues))
     for (const binding of bindings) await run(queryable, putBinding(t, binding, this.#service))
+    for (const contract of byName([...this.#contracts]))
+      await run(queryable, putContract(t, declaredOf(contract), this.#service))
     await run(queryable, allowPayload(t, limits.payloadBytes))
   }
 
@@ -179,6 +197,7 @@ function queueConflicts(declared: Topology['queues'][number], stored: StoredQueu
     kind: declared.kind,
     maxCrashes: declared.maxCrashes,
     deadLetter: declared.deadLetter ?? null,
+    newerVersions: declared.newerVersions ?? DEFAULT_NEWER_VERSIONS,
     ...prefixed(declared.retry),
     ...everyField(declared.flow),
   }
@@ -186,6 +205,7 @@ function queueConflicts(declared: Topology['queues'][number], stored: StoredQueu
     kind: stored.kind,
     maxCrashes: stored.maxCrashes,
     deadLetter: stored.deadLetter,
+    newerVersions: stored.newerVersions,
     ...prefixed(stored.retry),
     ...everyField(stored.flow),
   }
@@ -200,11 +220,17 @@ function prefixed(retry: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(retry).map(([name, value]) => [`retry.${name}`, value]))
 }
 
-function namesOf({ exchanges, queues, bindings }: StoredTopology | Topology): string[] {
+function declaredOf({ name, version, exchange, schema }: AnyContract): DeclaredContract {
+  const { vendor } = schema['~standard']
+  return { name, version, exchange, schema: jsonSchemaOf(schema), vendor, encrypted: [] }
+}
+
+function namesOf({ exchanges, queues, bindings, contracts }: StoredTopology | Topology): string[] {
   return [
     ...exchanges.filter(({ name }) => name !== '').map(({ name }) => `exchange "${name}"`),
     ...queues.map(({ name }) => `queue "${name}"`),
     ...bindings.map(toldOf),
+    ...new Set(contracts.map(({ name, version }) => `contract "${name}" version ${version}`)),
   ]
 }
 

@@ -99,7 +99,7 @@ begin
 end $$;
 
 -- Gives deliveries of a lease back unattempted: the attempt it counted is taken off again.
-create or replace function release_leased(_lease bigint, _token uuid, _positions bigint[]) returns setof bigint
+create or replace function release_leased(_lease bigint, _token uuid, _positions bigint[], _delay_ms double precision default 0) returns setof bigint
 language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
@@ -121,7 +121,7 @@ begin
   select coalesce(array_agg(position), '{}') into mine from added;
 
   insert into scheduled (due_at, queue, priority, message, message_id, attempts, crashes, history)
-  select clock_timestamp(), d.queue, d.priority, d.message, d.message_id, d.attempts - 1, d.crashes, d.history
+  select clock_timestamp() + _delay_ms * interval '1 ms', d.queue, d.priority, d.message, d.message_id, d.attempts - 1, d.crashes, d.history
   from jsonb_populate_recordset(null::ready, held_lease.deliveries) d
   where d.position = any (mine);
 

@@ -22,6 +22,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'show, declare or compare exchanges, queues and bindings',
     load: async () => (await import('./topology.ts')).topologyCommand(),
   },
+  contracts: {
+    summary: 'the shapes of messages, and their JSON Schemas',
+    load: async () => (await import('./contracts.ts')).contractsCommand(),
+  },
   relay: {
     summary: 'route committed messages until it is stopped',
     load: async () => (await import('./relay.ts')).relayCommand(),

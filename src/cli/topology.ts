@@ -24,7 +24,7 @@ function showCommand() {
         example: 'posthaste topology show',
         json: `{"version":1,
    "exchanges":[{"name","kind","owner","declaredAt"}],
-   "queues":[{"name","kind","retry":{"maxAttempts","strategy","minMs","maxMs","factor","jitter","delaysMs"?},"maxCrashes","deadLetter","owner","declaredAt"}],
+   "queues":[{"name","kind","retry":{"maxAttempts","strategy","minMs","maxMs","factor","jitter","delaysMs"?},"maxCrashes","deadLetter","newerVersions","owner","declaredAt"}],
    "bindings":[{"exchange","queue","routingKey","type","match","arguments","owner"}]}`,
       }),
     )
@@ -89,7 +89,7 @@ function withDeclared<Result>(where: Where, work: (opened: Opened) => Promise<Re
   })
 }
 
-function asJson({ exchanges, queues, bindings }: StoredTopology) {
+function asJson({ exchanges, queues, bindings }: Omit<StoredTopology, 'contracts'>) {
   return {
     exchanges,
     queues: queues.map(({ id: _, ...queue }) => queue),

@@ -19,7 +19,7 @@ import { REPLY, type ReplyContext } from './replying.ts'
 import { report, type Seat } from './seat.ts'
 import { Settling } from './settling.ts'
 import type { Taken } from './slots.ts'
-import { COMPLETED, RETURNED, settledOf, type Verdict, verdictOf } from './verdict.ts'
+import { COMPLETED, RETURNED, settledOf, tell, type Verdict, verdictOf } from './verdict.ts'
 
 /**
  * At least once: a batch is leased, each handler runs outside of any transaction, and what came of it is settled with the
@@ -153,6 +153,11 @@ export class AtLeastOnce<Tx> implements Mode {
     const { context, handlers, queue } = this.#seat
     const attempt = row.attempts
     const prepared = await handlers.prepare(row, this.#seat, attempt)
+    if ('kind' in prepared && prepared.kind === 'returned') {
+      settling.giveBack(row, prepared.delayMs)
+      tell(context.events, queue.name, { row, attempt, verdict: prepared, durationMs: 0 })
+      return 0
+    }
     if ('kind' in prepared) {
       settling.add({ row, attempt, verdict: prepared, durationMs: 0 })
       return 0

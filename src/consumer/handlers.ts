@@ -1,4 +1,4 @@
-import { AlreadyStarted, DuplicateHandler } from '../errors.ts'
+import { AlreadyStarted, DuplicateHandler, UnknownVersion } from '../errors.ts'
 import type { Claimed } from '../postgres/claim.ts'
 import type { AnyContract } from '../rules/contract.ts'
 import { type Delivery, openDelivery } from '../rules/delivery.ts'
@@ -6,7 +6,7 @@ import type { CompleteOutcome, Outcome } from '../rules/outcome.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import { factsOf, plainPayload } from './facts.ts'
 import type { Flow } from './flow.ts'
-import { unattemptable, unreadable, type Verdict, withoutAttempt } from './verdict.ts'
+import { leftToNewer, unattemptable, unreadable, type Verdict, withoutAttempt } from './verdict.ts'
 
 /** What a handler may answer: nothing, or an outcome made by its delivery. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is what most are
@@ -109,7 +109,10 @@ export class Handlers {
     if (ended) return ended
     const known = this.#byType.get(row.body!.type)
     if (!known) return this.#unknown(row, queue, attempt)
-    return read(row, known.contract, (payload) => open(row, queue, attempt, known, payload))
+    return read(row, known.contract, {
+      next: (payload) => open(row, queue, attempt, known, payload),
+      refuse: (error) => (isForNewer(error, queue) ? leftToNewer(error) : unreadable(error)),
+    })
   }
 
   #unknown(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict {
@@ -128,15 +131,26 @@ export class Handlers {
   }
 }
 
-type Open = (payload: unknown) => Prepared
+interface Reading {
+  readonly next: (payload: unknown) => Prepared
+  readonly refuse: (error: unknown) => Verdict
+}
 
-function read(row: Claimed, contract: AnyContract, next: Open): Prepared | Verdict | Promise<Prepared | Verdict> {
+function read(
+  row: Claimed,
+  contract: AnyContract,
+  { next, refuse }: Reading,
+): Prepared | Verdict | Promise<Prepared | Verdict> {
   try {
     const payload = contract.parse(plainPayload(row), row.body?.version)
-    return payload instanceof Promise ? payload.then(next).catch(unreadable) : next(payload)
+    return payload instanceof Promise ? payload.then(next).catch(refuse) : next(payload)
   } catch (error) {
-    return unreadable(error)
+    return refuse(error)
   }
+}
+
+function isForNewer(error: unknown, { newerVersions }: QueueSettings): error is UnknownVersion {
+  return newerVersions !== 'dead-letter' && error instanceof UnknownVersion && error.version > error.known
 }
 
 function open(

@@ -20,7 +20,7 @@ export class Settling<Tx> {
   readonly #leases: Leases<Tx>
   readonly #lease: Lease
   #waiting: Judged[] = []
-  #unbegun: Claimed[] = []
+  #unbegun: { readonly row: Claimed; readonly delayMs: number }[] = []
   #underWay: Promise<void> | undefined
   #lastAt = performance.now()
 
@@ -42,8 +42,8 @@ export class Settling<Tx> {
   }
 
   /** It was not attempted, or through no fault of its own: nothing is charged. */
-  giveBack(row: Claimed): void {
-    this.#unbegun.push(row)
+  giveBack(row: Claimed, delayMs = 0): void {
+    this.#unbegun.push({ row, delayMs })
   }
 
   async finish(): Promise<void> {
@@ -96,13 +96,13 @@ export class Settling<Tx> {
 
   async #release(): Promise<void> {
     if (this.#unbegun.length === 0 || this.#lease.lost) return
-    const positions = this.#unbegun.map(({ position }) => position)
+    const { database, tables } = this.#seat.context
     try {
-      await run(
-        this.#seat.context.database,
-        releaseLeased(this.#seat.context.tables, { ...this.#lease.held, positions }),
-      )
-      this.#seat.scheduled(0)
+      for (const [delayMs, unbegun] of Map.groupBy(this.#unbegun, (each) => each.delayMs)) {
+        const positions = unbegun.map(({ row }) => row.position)
+        await run(database, releaseLeased(tables, { ...this.#lease.held, positions, delayMs }))
+        this.#seat.scheduled(delayMs)
+      }
     } catch (error) {
       report(this.#seat, error)
     }

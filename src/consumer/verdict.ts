@@ -22,7 +22,10 @@ export type Verdict =
     }
   | { readonly kind: 'discarded'; readonly reason: string }
   | { readonly kind: 'expired' }
-  | { readonly kind: 'returned'; readonly delayMs: number; readonly closing?: Closing }
+  | { readonly kind: 'returned'; readonly delayMs: number; readonly closing?: Closing; readonly version?: number }
+
+/** How long a message that is left to newer consumers stays out of the way of this one. */
+const LEFT_MS = 1_000
 
 export const COMPLETED: Verdict = Object.freeze({ kind: 'completed', duplicate: false })
 export const DUPLICATE: Verdict = Object.freeze({ kind: 'completed', duplicate: true })
@@ -45,6 +48,11 @@ export function withoutAttempt(row: Claimed, { expired = 'drop' }: Pick<FlowSett
 /** A payload that does not fit its contract fits it no better next time. */
 export function unreadable(error: unknown): Verdict {
   return unattemptable(error instanceof UnknownVersion ? 'unknown-version' : 'invalid-payload', error)
+}
+
+/** It goes back for a consumer that knows its version. */
+export function leftToNewer({ version }: UnknownVersion): Verdict {
+  return { kind: 'returned', delayMs: LEFT_MS, version }
 }
 
 /** What the handler's answer means for its `attempt`-th attempt. */
@@ -123,6 +131,8 @@ export function tell(events: EventBus, queue: string, { row, verdict, attempt, d
     events.emit('dead-lettered', { ...attempted, reason: verdict.reason, error: verdict.error })
   } else if (verdict.kind === 'discarded') {
     events.emit('discarded', { ...attempted, reason: verdict.reason })
+  } else if (verdict.kind === 'returned' && verdict.version !== undefined) {
+    events.emit('left', { ...attempted, version: verdict.version, delayMs: verdict.delayMs })
   } else if (verdict.kind === 'expired') {
     events.emit('expired', { queue, messageId })
   }

@@ -58,14 +58,14 @@ export function settleLeased(
   }
 }
 
-/** Gives deliveries back unattempted: due at once, and the attempt is taken off. */
+/** Gives deliveries back unattempted: due at once unless a delay is given, and the attempt is taken off. */
 export function releaseLeased(
   t: Tables,
-  { lease, token, positions }: LeaseHeld & { positions: readonly string[] },
+  { lease, token, positions, delayMs = 0 }: LeaseHeld & { positions: readonly string[]; delayMs?: number },
 ): Query<{ position: string }> {
   return {
-    text: `select position::text as position from ${t.of('release_leased')}($1, $2, $3::bigint[]) position`,
-    values: [lease, token, positions],
+    text: `select position::text as position from ${t.of('release_leased')}($1, $2, $3::bigint[], $4) position`,
+    values: [lease, token, positions, delayMs],
   }
 }
 

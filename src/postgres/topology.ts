@@ -1,7 +1,12 @@
 import type { FlowSettings } from '../rules/flow.ts'
 import type { RetryPolicy } from '../rules/retry.ts'
 import type { Binding, ExchangeKind } from '../rules/route.ts'
-import type { DeadLetterRoute, QueueSettings } from '../rules/topology.ts'
+import {
+  DEFAULT_NEWER_VERSIONS,
+  type DeadLetterRoute,
+  type NewerVersions,
+  type QueueSettings,
+} from '../rules/topology.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -23,6 +28,7 @@ export interface StoredQueue {
   readonly deadLetter: DeadLetterRoute | null
   /** How its deliveries flow; `{}` for a plain queue. */
   readonly flow: FlowSettings
+  readonly newerVersions: NewerVersions
   readonly owner: string | null
   readonly declaredAt: Date
 }
@@ -30,6 +36,24 @@ export interface StoredQueue {
 /** A binding as it is in the database. */
 export interface StoredBinding extends Binding {
   readonly owner: string | null
+}
+
+/** A contract as it is stored. */
+export interface DeclaredContract {
+  readonly name: string
+  readonly version: number
+  readonly exchange: string
+  /** What its payload is, as JSON Schema; null when its schema library cannot write that. */
+  readonly schema: Readonly<Record<string, unknown>> | null
+  /** The schema library. */
+  readonly vendor: string | null
+  /** The paths of the payload that are stored encrypted. */
+  readonly encrypted: readonly string[]
+}
+
+export interface StoredContract extends DeclaredContract {
+  readonly owner: string | null
+  readonly declaredAt: Date
 }
 
 /** One process declares at a time; the lock goes with the transaction. */
@@ -50,7 +74,8 @@ export function storedExchanges(t: Tables): Query<StoredExchange> {
 export function storedQueues(t: Tables): Query<StoredQueue> {
   return {
     text: `
-      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", flow, owner, declared_at as "declaredAt"
+      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter",
+             newer_versions as "newerVersions", flow, owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       order by name`,
     values: [],
@@ -61,7 +86,8 @@ export function storedQueues(t: Tables): Query<StoredQueue> {
 export function storedQueue(t: Tables, name: string): Query<StoredQueue> {
   return {
     text: `
-      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter", flow, owner, declared_at as "declaredAt"
+      select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter",
+             newer_versions as "newerVersions", flow, owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       where name = $1`,
     values: [name],
@@ -97,14 +123,14 @@ export function putExchange(
 
 /** Declares a queue; one that is there gets these settings and keeps its owner. */
 export function putQueue(t: Tables, queue: QueueSettings, owner: string | null): Query<unknown> {
-  const { name, kind, retry, maxCrashes, deadLetter } = queue
+  const { name, kind, retry, maxCrashes, deadLetter, newerVersions = DEFAULT_NEWER_VERSIONS } = queue
   return {
     text: `
-      insert into ${t.of('queues')} (name, kind, max_attempts, max_crashes, retry, dead_letter, owner)
-      values ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7)
+      insert into ${t.of('queues')} (name, kind, max_attempts, max_crashes, retry, dead_letter, owner, newer_versions)
+      values ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7, $8)
       on conflict (name) do update
       set max_attempts = excluded.max_attempts, max_crashes = excluded.max_crashes, retry = excluded.retry,
-          dead_letter = excluded.dead_letter, owner = coalesce(queues.owner, excluded.owner), declared_at = clock_timestamp()`,
+          dead_letter = excluded.dead_letter, newer_versions = excluded.newer_versions, owner = coalesce(queues.owner, excluded.owner), declared_at = clock_timestamp()`,
     values: [
       name,
       kind,
@@ -113,6 +139,7 @@ export function putQueue(t: Tables, queue: QueueSettings, owner: string | null):
       JSON.stringify(retry),
       deadLetter ? JSON.stringify(deadLetter) : null,
       owner,
+      newerVersions,
     ],
   }
 }
@@ -159,6 +186,32 @@ export function removeBinding(
 /** The largest payload that anybody declared is allowed everywhere. */
 export function allowPayload(t: Tables, bytes: number): Query<unknown> {
   return { text: `update ${t.of('settings')} set payload_bytes = $1 where payload_bytes < $1`, values: [bytes] }
+}
+
+/** Keeps a contract by its name and version: what was declared last stands, and its first owner stays. */
+export function putContract(t: Tables, contract: DeclaredContract, owner: string | null): Query<unknown> {
+  const { name, version, exchange, schema, vendor, encrypted } = contract
+  return {
+    text: `
+      insert into ${t.of('contracts')} as c (name, version, exchange, schema, vendor, encrypted, owner)
+      values ($1, $2, $3, $4::text::json, $5, $6::text[], $7)
+      on conflict (name, version) do update
+      set exchange = excluded.exchange, schema = excluded.schema, vendor = excluded.vendor, encrypted = excluded.encrypted,
+          owner = coalesce(c.owner, excluded.owner), declared_at = clock_timestamp()`,
+    values: [name, version, exchange, schema === null ? null : JSON.stringify(schema), vendor, encrypted, owner],
+  }
+}
+
+/** The contracts, the latest version of each first. */
+export function storedContracts(t: Tables): Query<StoredContract> {
+  return {
+    text: `
+      select name, version, exchange, schema::text as schema, vendor, encrypted, owner, declared_at as "declaredAt"
+      from ${t.of('contracts')}
+      order by name, version desc`,
+    values: [],
+    decode: (row) => ({ ...row, schema: row.schema === null ? null : JSON.parse(row.schema) }) as StoredContract,
+  }
 }
 
 /** A queue's number in this database. */

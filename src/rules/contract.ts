@@ -68,17 +68,17 @@ export interface ContractOptions<In = unknown> {
   readonly routingKey?: string | ((payload: In) => string)
   /** What the message is about; undefined for none. @default none */
   readonly key?: (payload: In) => string | null | undefined
-  /** 1 to 32,767; raise it when the shape changes, and say in `upcasters` how to read the earlier one. @default 1 */
+  /** 1 to 32,767; raise it when the shape changes, and say in `upcast` how to read the earlier one. @default 1 */
   readonly version?: number
-  /** From each earlier version to the next. @default none: the schema reads every version */
-  readonly upcasters?: Upcasters
+  /** From each earlier version to the next: `{ 1: (v1) => v2 }`. @default none: the schema reads every version */
+  readonly upcast?: Upcasters
   /** The schema of the reply, for `posthaste.request` and `consumer.reply`. @default none: it is not answered */
   readonly reply?: StandardSchemaV1
   /** Holds an advisory lock for the key until commit: messages of one key then follow commit order, at the price of waiting. @default false */
   readonly lockKey?: boolean
 }
 
-const OPTIONS = ['exchange', 'routingKey', 'key', 'version', 'upcasters', 'reply', 'lockKey']
+const OPTIONS = ['exchange', 'routingKey', 'key', 'version', 'upcast', 'reply', 'lockKey']
 
 /**
  * Names a message and ties it to a schema: what is published under it fits the schema, and handlers get the schema's output.
@@ -121,7 +121,7 @@ export function defineMessage<const Name extends string, Schema extends Standard
   type In = StandardSchemaV1.InferInput<Schema>
   type Out = StandardSchemaV1.InferOutput<Schema>
   checkDefinition(name, schema, options)
-  const { exchange = '', version = 1, upcasters = {}, lockKey = false } = options
+  const { exchange = '', version = 1, upcast: upcasters = {}, lockKey = false } = options
   const routingKeyOf = routingKeyFunction(name, options.routingKey)
   const keyOf = options.key ?? noKey
 
@@ -240,7 +240,7 @@ function checkDefinition(name: string, schema: unknown, options: ContractOptions
   }
   if (options.reply !== undefined && !isStandardSchema(options.reply))
     throw new InvalidContract(name, 'its reply is no Standard Schema')
-  const { exchange = '', version = 1, upcasters = {} } = options
+  const { exchange = '', version = 1, upcast: upcasters = {} } = options
   const wrong = exchange === '' ? undefined : nameProblem(exchange)
   if (wrong !== undefined) throw new InvalidContract(name, `its exchange ${wrong}`)
   checkUpcasters({ name, version, upcasters })

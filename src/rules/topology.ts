@@ -21,6 +21,8 @@ export interface Topology<Queue extends string = string> {
   readonly queues: readonly QueueSettings<Queue>[]
   readonly bindings: readonly Binding[]
   readonly limits: MessageLimits
+  /** The contracts it knows by name and version, to be stored for whoever reads them. */
+  readonly contracts: readonly AnyContract[]
 }
 
 /** An exchange, with every default in it. */
@@ -38,7 +40,13 @@ export interface QueueSettings<Name extends string = string> {
   readonly deadLetter?: DeadLetterRoute | undefined
   /** How its deliveries flow; undefined for a plain queue. */
   readonly flow?: FlowSettings | undefined
+  readonly newerVersions?: NewerVersions | undefined
 }
+
+/** What consumers do with a message whose version is newer than they know. */
+export type NewerVersions = 'leave' | 'dead-letter'
+
+export const DEFAULT_NEWER_VERSIONS: NewerVersions = 'leave'
 
 /** Where a copy of what dies goes. */
 export interface DeadLetterRoute {
@@ -53,6 +61,8 @@ export interface TopologyDefinition<Exchange extends string = string, Queue exte
   readonly exchanges?: { readonly [Name in Exchange]: ExchangeKind }
   /** Queues by name. */
   readonly queues: { readonly [Name in Queue]: QueueDefinition<NoInfer<Exchange>> }
+  /** Contracts that no queue here takes from, such as those this service only publishes: stored with the others. @default none */
+  readonly contracts?: readonly AnyContract[]
   readonly limits?: {
     /** Bytes of a payload as JSON, or of a body. @default 1_048_576 */
     readonly payloadBytes?: number
@@ -74,6 +84,12 @@ export interface QueueDefinition<Exchange extends string = string> extends FlowS
    * Without a routing key it keeps the message's own. @default nowhere
    */
   readonly deadLetter?: { readonly exchange: Exchange | ''; readonly routingKey?: string }
+  /**
+   * What a consumer does with a message whose version is newer than the contract it was built with, as in a rolling deployment:
+   * `leave` puts it back for a second, uncharged, until a newer consumer takes it; `dead-letter` keeps it as `unknown-version`.
+   * @default 'leave'
+   */
+  readonly newerVersions?: NewerVersions
 }
 
 /** A binding written out. What is left out is not looked at. */
@@ -118,11 +134,13 @@ const QUEUE = z.strictObject({
   maxCrashes: wholeNumber(1, 100).optional(),
   deadLetter: z.strictObject({ exchange: z.string(), routingKey: z.string().optional() }).optional(),
   ...FLOW,
+  newerVersions: z.enum(['leave', 'dead-letter']).optional(),
 })
 
 const DEFINITION = z.strictObject({
   exchanges: z.record(z.string(), z.enum(EXCHANGE_KINDS)).optional(),
   queues: z.record(z.string(), QUEUE),
+  contracts: z.array(z.custom<AnyContract>(isContract, 'it is no contract; make it with defineMessage')).optional(),
   limits: z.strictObject({ payloadBytes: wholeNumber(1, 268_435_455).optional() }).optional(),
 })
 
@@ -146,7 +164,7 @@ type ParsedBinding = z.output<typeof BINDING>
 export function defineTopology<const Queue extends string, const Exchange extends string = never>(
   definition: TopologyDefinition<Exchange, Queue>,
 ): Topology<Queue> {
-  const { exchanges: kinds = {}, queues: definitions, limits } = parseOptions(DEFINITION, definition)
+  const { exchanges: kinds = {}, queues: definitions, contracts = [], limits } = parseOptions(DEFINITION, definition)
   const exchanges = Object.entries(kinds).map(([name, kind]) => ({ name: named(name, 'exchange'), kind }))
   const queues = Object.entries(definitions).map(([name, queue]) => queueOf(named(name, 'queue') as Queue, queue))
   refuseTwins(exchanges, 'exchange')
@@ -166,7 +184,12 @@ export function defineTopology<const Queue extends string, const Exchange extend
     queues,
     bindings,
     limits: { payloadBytes: limits?.payloadBytes ?? DEFAULT_LIMITS.payloadBytes },
+    contracts: [...new Set([...Object.values(definitions).flatMap(contractsOf), ...contracts])],
   })
+}
+
+function contractsOf({ from = [] }: ParsedQueue): AnyContract[] {
+  return from.filter(isContract)
 }
 
 function named(name: string, what: string): string {
@@ -186,7 +209,7 @@ function refuseTwins(named: readonly { readonly name: string }[], what: string):
 
 function queueOf<Name extends string>(
   name: Name,
-  { kind, retry, maxCrashes, deadLetter, from: _, ...given }: ParsedQueue,
+  { kind, retry, maxCrashes, deadLetter, newerVersions, from: _, ...given }: ParsedQueue,
 ): QueueSettings<Name> {
   if (kind === 'stream') {
     throw new NotSupported(
@@ -202,6 +225,7 @@ function queueOf<Name extends string>(
     maxCrashes: maxCrashes ?? DEFAULT_MAX_CRASHES,
     ...(deadLetter && { deadLetter: onwardOf(name, deadLetter) }),
     ...(flow && { flow }),
+    ...(newerVersions && { newerVersions }),
   }
 }
 

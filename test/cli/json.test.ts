@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
+import { z } from 'zod'
+import { defineMessage, defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
 import { cli, spawnCli } from '../support/cli.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { ROOT, scratch } from '../support/process.ts'
@@ -13,7 +14,12 @@ import { deviations, parseShape } from '../support/shape.ts'
 // Each command is a process of its own.
 vi.setConfig({ testTimeout: 120_000 })
 
-const topology = defineTopology({ exchanges: { orders: 'topic' }, queues: { billing: {}, mail: {}, old: {} } })
+const Known = defineMessage('known', z.object({ n: z.int() }))
+const topology = defineTopology({
+  exchanges: { orders: 'topic' },
+  queues: { billing: {}, mail: {}, old: {} },
+  contracts: [Known],
+})
 const COMMANDS = await everyCommand()
 const home = scratch()
 
@@ -29,6 +35,7 @@ const CALLS: Readonly<Record<string, string>> = {
   'topology show': 'topology show',
   'topology declare': 'topology declare',
   'topology diff': 'topology diff',
+  contracts: 'contracts',
   status: 'status',
   publish: 'publish --routing-key mail --payload 1',
   peek: 'peek mail',

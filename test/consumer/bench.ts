@@ -7,6 +7,7 @@ import { tablesOf } from '../../src/postgres/tables.ts'
 import type { FlowSettings } from '../../src/rules/flow.ts'
 import type { PublishOptions } from '../../src/rules/message.ts'
 import { DEFAULT_RETRY, type RetryPolicy } from '../../src/rules/retry.ts'
+import type { QueueSettings } from '../../src/rules/topology.ts'
 import { DEFAULT_LIMITS } from '../../src/rules/validate.ts'
 import { until } from '../support/until.ts'
 import { type TestQueue, type WiringOptions, wire } from './wiring.ts'
@@ -19,19 +20,20 @@ export interface QueueOptions {
   readonly retry?: Partial<RetryPolicy>
   readonly maxCrashes?: number
   readonly flow?: FlowSettings
+  readonly newerVersions?: QueueSettings['newerVersions']
 }
 
 /** A queue of its own, so that the tests of a file do not meet. */
 export async function makeQueue(pool: pg.Pool, options: QueueOptions = {}): Promise<TestQueue> {
   const name = `q_${randomUUID().slice(0, 8)}`
   const retry = { ...DEFAULT_RETRY, minMs: 1, maxMs: 5, jitter: 'none' as const, ...options.retry }
-  const { maxCrashes = 3, flow = {} } = options
+  const { maxCrashes = 3, flow = {}, newerVersions } = options
   const { rows } = await pool.query(
     'insert into posthaste.queues (name, max_attempts, max_crashes, retry, flow) values ($1, $2, $3, $4, $5) returning id',
     [name, retry.maxAttempts, maxCrashes, JSON.stringify(retry), JSON.stringify(flow)],
   )
   await pool.query('create table if not exists effects (queue text, message_id uuid, n bigint)')
-  return { name, kind: 'standard', retry, maxCrashes, flow, number: rows[0].id }
+  return { name, kind: 'standard', retry, maxCrashes, flow, newerVersions, number: rows[0].id }
 }
 
 /** One process that consumes; everything of it is stopped when the test is over. */

@@ -312,11 +312,11 @@ describe('what a handler answers', () => {
 describe('what no handler can change', () => {
   const Order = defineMessage('order.checked', z.object({ n: z.int() }), {
     version: 2,
-    upcasters: { 1: (old) => ({ n: old.count }) },
+    upcast: { 1: (old) => ({ n: old.count }) },
   })
 
   test('a payload that does not fit its contract is a dead letter at once; an earlier version is brought up', async () => {
-    const queue = await makeQueue(db.pool)
+    const queue = await makeQueue(db.pool, { newerVersions: 'dead-letter' })
     const ids = await publishReady(db.pool, queue, 4, (n) => ({
       type: Order.name,
       ...[

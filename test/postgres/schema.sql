@@ -1105,7 +1105,7 @@ returns record
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
-create function release_leased(_lease bigint, _token uuid, _positions bigint[])
+create function release_leased(_lease bigint, _token uuid, _positions bigint[], _delay_ms double precision DEFAULT 0)
 returns SETOF bigint
 language plpgsql
   set enable_seqscan=off

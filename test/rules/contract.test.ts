@@ -90,12 +90,12 @@ describe('a contract', () => {
     ],
     [
       'an upcaster from its own version',
-      () => defineMessage('m', Order, { version: 2, upcasters: { 2: (p) => p } }),
+      () => defineMessage('m', Order, { version: 2, upcast: { 2: (p) => p } }),
       'upcaster "2"',
     ],
     [
       'a gap',
-      () => defineMessage('m', Order, { version: 4, upcasters: { 1: (p) => p, 3: (p) => p } }),
+      () => defineMessage('m', Order, { version: 4, upcast: { 1: (p) => p, 3: (p) => p } }),
       'no upcaster from version 2',
     ],
   ])('with %s is refused', (_, define, reason) => {
@@ -112,7 +112,7 @@ describe('a contract', () => {
 describe('an earlier version', () => {
   const Renamed = defineMessage('renamed', z.object({ total: z.int(), currency: z.string() }), {
     version: 4,
-    upcasters: {
+    upcast: {
       2: ({ cents }: { cents: number }) => ({ total: cents }),
       3: (payload: { total: number }) => ({ ...payload, currency: 'EUR' }),
     },
