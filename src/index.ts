@@ -133,6 +133,7 @@ export {
   type DeadLetterRoute,
   defineTopology,
   type ExchangeSettings,
+  type NewerVersions,
   type QueueDefinition,
   type QueueSettings,
   type Topology,
