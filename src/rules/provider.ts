@@ -6,8 +6,9 @@ import { longestRetryMs, type RetryPolicy } from './retry.ts'
 /** What is to be known of a provider that takes idempotency keys. */
 export interface ProviderOptions {
   /**
-   * How long the provider remembers a key, in milliseconds, as its documentation says: 86_400_000 for Stripe, Adyen and
-   * Checkout.com. Within it a call is repeated with the same key; after it never. No default: a wrong one charges twice.
+   * How long the provider remembers a key, in milliseconds, as its documentation says: 86_400_000 for Stripe and Checkout.com,
+   * 21_600_000 for PayPal's orders; docs/payments.md has more. Within it a call is repeated with the same key; after it never.
+   * No default: one that is too long charges twice.
    */
   readonly keyWindowMs: number
   /**

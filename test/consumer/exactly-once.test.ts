@@ -71,7 +71,7 @@ test('a message that is delivered again takes no second effect', async () => {
 })
 
 describe.each([1, 10])('in batches of %i', (batchSize) => {
-  test('a failed attempt is recorded with its claim, leaves no effect, and its neighbours are committed', async () => {
+  test('a failed attempt is recorded with its claim, leaves no effect, and its neighbours are committed (C-3)', async () => {
     const queue = await makeQueue(db.pool, { retry: { maxAttempts: 2 } })
     const ids = await publishReady(db.pool, queue, 10)
     const { consumer, told } = processOn(db.url)
@@ -107,7 +107,7 @@ describe.each([1, 10])('in batches of %i', (batchSize) => {
     expect(told('dead-lettered')).toMatchObject([{ messageId: ids[4], attempt: 2, reason: 'max-attempts' }])
   })
 
-  test('an SQL error that a handler swallows fails its attempt and no other', async () => {
+  test('an SQL error that a handler swallows fails its attempt and no other (C-4)', async () => {
     const queue = await makeQueue(db.pool, { retry: { maxAttempts: 1 } })
     const ids = await publishReady(db.pool, queue, 10)
     const { consumer } = processOn(db.url)

@@ -102,7 +102,7 @@ test('complete commits effect, inbox row and end together, once per message', as
   await until(async () => (await accountOf(db.pool, other)).ready === 1)
 })
 
-test('a lapsed lease cannot settle a delivery that another consumer has taken', async () => {
+test('a lapsed lease cannot settle a delivery that another consumer has taken (C-5)', async () => {
   const queue = await makeQueue(db.pool)
   const [id] = await publishReady(db.pool, queue, 1)
   const slow = gate()
@@ -237,7 +237,7 @@ test('what was leased and not begun goes back without an attempt when the consum
   expect(rows).toEqual(Array(4).fill({ attempts: 0 }))
 })
 
-test('a complete whose COMMIT answer is lost takes effect once', async () => {
+test('a complete whose COMMIT answer is lost takes effect once (C-4)', async () => {
   await using proxy = await proxyBefore(db.url)
   const queue = await makeQueue(db.pool, { retry: { maxAttempts: 5 } })
   const ids = await publishReady(db.pool, queue, 6)

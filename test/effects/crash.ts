@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { startProvider } from '../../examples/payments/psp.ts'
@@ -81,16 +82,19 @@ export async function crashAt({ points, kills, seed, processes }: CrashPlan): Pr
       const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
       crew.delete(child)
       if (signal === 'SIGKILL') killed[point] = (killed[point] ?? 0) + 1
-      await topUp(pool, posthaste)
     }
   }
+  const over = new AbortController()
   try {
-    await request(pool, posthaste, 20)
+    const supplied = supply(pool, posthaste, over.signal)
     await Promise.all(Array.from({ length: processes }, post))
+    over.abort()
+    await supplied
     for (let n = 0; n < 2; n += 1) hire()
     await until(() => settled(pool, posthaste), { timeoutMs: 120_000, what: 'every payment is settled' })
     return { kills: killed, ...(await judge(pool, posthaste, provider.lines())) }
   } finally {
+    over.abort()
     await Promise.all([...crew].map(stop))
     await posthaste.stop()
     await pool.end()
@@ -128,10 +132,16 @@ async function request(pool: pg.Pool, posthaste: Posthaste<pg.PoolClient>, count
   }
 }
 
-/** There is always something to die over. */
-async function topUp(pool: pg.Pool, posthaste: Posthaste<pg.PoolClient>): Promise<void> {
-  const { rows } = await pool.query(`select count(*)::int as n from shop.payments where state = 'requested'`)
-  if (rows[0].n < 10) await request(pool, posthaste, 10)
+const WAITING = 20
+
+/** There is always something to die over: new payments, and those whose processes died too often. */
+async function supply(pool: pg.Pool, posthaste: Posthaste<pg.PoolClient>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await posthaste.deadLetters.redrive({})
+    const { rows } = await pool.query(`select count(*)::int as n from shop.payments where state = 'requested'`)
+    if (rows[0].n < WAITING) await request(pool, posthaste, WAITING - rows[0].n)
+    await pause(100, undefined, { signal }).catch(() => {})
+  }
 }
 
 async function settled(pool: pg.Pool, posthaste: Posthaste<pg.PoolClient>): Promise<boolean> {

@@ -250,7 +250,7 @@ describe('a claim of a message that somebody else works on', () => {
     expect(await second).toMatchObject([{ messageId: id, duplicate: true }])
   })
 
-  test('takes the rest and puts that one off, uncharged, when he takes long', async () => {
+  test('takes the rest and puts that one off, uncharged, when he takes long (C-2)', async () => {
     const b = await bench()
     const id = uuid7()
     await b.publish(b.pool, { id })

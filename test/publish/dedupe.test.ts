@@ -34,7 +34,7 @@ async function allInLog(): Promise<number> {
   return (await db.pool.query('select count(*)::int as n from posthaste.outbox')).rows[0].n
 }
 
-test('a second message under a dedupe key adds nothing and answers the id of the first', async () => {
+test('a second message under a dedupe key adds nothing and answers the id of the first (P-3)', async () => {
   const { publish } = service(db.url, topology)
   const [first] = await publish(order(1, { dedupeKey: 'one' }))
   const before = await allInLog()
@@ -71,7 +71,7 @@ test('one, many and mixed: each answer is at the place of its message', async ()
   expect(rows.map(({ n }) => n)).toEqual(['1', '2', '3', '4', '2', '5'])
 })
 
-test('another payload, exchange or routing key under the key is an error, and nothing of the call is added', async () => {
+test('another payload, exchange or routing key under the key is an error, and nothing of the call is added (P-3)', async () => {
   const { publish } = service(db.url, topology)
   await publish(order(1, { dedupeKey: 'conflict' }))
   const before = await allInLog()

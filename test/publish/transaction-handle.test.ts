@@ -85,7 +85,7 @@ describe('publish', () => {
     expect(await said()).toEqual(['kept'])
   })
 
-  test('refuses a client outside of a transaction, before BEGIN and after COMMIT', async () => {
+  test('refuses a client outside of a transaction, before BEGIN and after COMMIT (P-1)', async () => {
     await withClient(async (client) => {
       const refused = { code: 'TRANSACTION_REQUIRED', message: expect.stringContaining('after BEGIN') }
       await expect(recognise(client)).rejects.toMatchObject(refused)
