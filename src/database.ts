@@ -1,4 +1,4 @@
-import type { Queryable, Row, StatementOptions } from './postgres/queryable.ts'
+import type { Answer, Queryable, Row, StatementOptions } from './postgres/queryable.ts'
 
 export type { Queryable, Row, StatementOptions }
 
@@ -18,10 +18,10 @@ export interface Database<Tx> {
    * When the work throws, its error is what you get, even if the rollback fails. A connection that failed, or whose rollback
    * failed, is destroyed, never reused.
    */
-  transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>
+  transaction<Result>(work: (tx: Tx) => Promise<Result>, options?: TransactionOptions): Promise<Result>
 
   /** Our own statements inside a transaction, on the same connection and in the order they are given. */
-  queryable(tx: Tx): Queryable
+  queryable(tx: Tx): Queryable & Partial<Committing>
 
   /**
    * One statement, committed by itself. It answers or rejects within the deadline; a connection that did not answer, failed,
@@ -43,6 +43,20 @@ export interface Database<Tx> {
    * `{ unavailable }`, means polling.
    */
   session?(options: SessionOptions): Promise<Session | NoSession>
+}
+
+export interface TransactionOptions {
+  /** The first statement of the work is one of `queryable(tx)`: BEGIN may travel with it. @default false */
+  readonly beginsWithQuery?: boolean
+}
+
+/** What saves a round trip, where the driver can. */
+export interface Committing {
+  /**
+   * Runs a last statement and commits, in one round trip. When the statement is refused nothing is committed, and the transaction
+   * is open as after any statement that failed; what COMMIT answers means what it means to `transaction`.
+   */
+  queryAndCommit(text: string, values: readonly unknown[], options?: StatementOptions): Promise<Answer>
 }
 
 export interface Guarded<Tx> {

@@ -138,8 +138,8 @@ export class EventBus {
 
   emit<Name extends EventName>(name: Name, event: Events[Name]): void {
     const listeners = this.#listeners.get(name) as Set<Listener<Name>> | undefined
-    if (listeners) for (const listener of [...listeners]) this.#tell(listener, () => listener(event))
-    for (const listener of [...this.#all]) this.#tell(listener, () => listener(name, event))
+    if (listeners?.size) for (const listener of [...listeners]) this.#tell(listener, () => listener(event))
+    if (this.#all.size) for (const listener of [...this.#all]) this.#tell(listener, () => listener(name, event))
   }
 
   /** Is anybody listening? An event that is costly to make need not be made for nobody. */

@@ -55,25 +55,31 @@ begin
 end $$;
 
 -- Joins deliveries with their messages. `_known` are the ids that the consumer has processed before; of two deliveries of one
--- message the second is a duplicate too. Bodies that are more together than the queue hands out at once are left out, with their
--- deliveries: those are the last in the order of a claim, and the first is never among them.
+-- message the second is a duplicate too. Null: each message is new, and stands here once. Bodies that are more together than
+-- the queue hands out at once are left out, with their deliveries: those are the last in the order of a claim, and the first is
+-- never among them.
 create or replace function with_messages(_taken ready[], _known uuid[]) returns setof claimed
 language plpgsql set search_path from current set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
-  twins uuid[] := array(select u.message_id from unnest(_taken) u group by u.message_id having count(*) > 1);
+  ids bigint[] := array(select u.message from unnest(_taken) u);
+  twins uuid[];
   flow jsonb := (select q.flow from queues q where q.id = _taken[1].queue);
   most bigint := coalesce((flow ->> 'maxBatchBytes')::bigint, 16777216);
   ttl double precision := flow ->> 'ttlMs';
 begin
+  if _known is not null then
+    ids := array(select distinct i from unnest(ids) i);
+    twins := array(select u.message_id from unnest(_taken) u group by u.message_id having count(*) > 1);
+  end if;
   return query
   select d.priority, d.position, d.message, d.message_id, d.attempts, d.crashes, d.history, d.duplicate, d.missing, d.expired,
          d.exchange, d.routing_key, d.type, d.version, d.key, d.correlation_id, d.causation_id, d.headers, d.payload, d.body,
          d.content_type, d.published_at
   from (
     select t.priority, t.position, t.message, t.message_id, t.attempts, t.crashes, t.history,
-           t.message_id = any (_known) or t.message_id = any (twins) and exists (
-             select from unnest(_taken) u where u.message_id = t.message_id and (u.priority, u.position) < (t.priority, t.position)) as duplicate,
+           _known is not null and (t.message_id = any (_known) or t.message_id = any (twins) and exists (
+             select from unnest(_taken) u where u.message_id = t.message_id and (u.priority, u.position) < (t.priority, t.position))) as duplicate,
            m.id is null as missing,
            coalesce(m.expires_at <= clock_timestamp() or ttl is not null and outlived(ttl, m.published_at, m.deliver_at, t.history), false) as expired,
            m.exchange, m.routing_key, m.type, m.version, m.key, m.correlation_id, m.causation_id,
@@ -85,7 +91,7 @@ begin
       from (
         select id, expires_at, deliver_at, exchange, routing_key, type, version, key, correlation_id, causation_id, headers,
                payload::text as payload, body, content_type, published_at
-        from messages_by_id(array(select distinct u.message from unnest(_taken) u))
+        from messages_by_id(ids)
       ) b
     ) m on m.id = t.message
   ) d
@@ -180,35 +186,65 @@ declare
 begin
   perform put_back(_taken, cardinality(_taken) - _brought);
   perform forget_processed(_consumer, array(
-    select t.message_id from unnest(_taken) t where t.message_id <> all (_known) and t.message_id <> all (kept)));
+    select t.message_id from unnest(_taken) t where t.message_id <> all (coalesce(_known, '{}')) and t.message_id <> all (kept)));
   return query
   select (jsonb_populate_record(null::claimed, to_jsonb(t) || '{"duplicate": false, "expired": false}')).*
   from (select * from unnest(_taken) t order by t.priority, t.position offset _brought) t;
 end $$;
 
--- Notes rows that the caller has just deleted from ready in the inbox, and reads their messages: the deliveries are this
--- transaction's from here on. A claim does not fail because somebody works on the same message: its rows would pass for the
--- leavings of a crash.
+-- Notes ids that are taken for new, in the order of the ids as everybody does. One that is known, or given twice, fails it:
+-- a plain insert is half the work of one that asks first.
+create or replace function note_new(_consumer text, _ids uuid[]) returns void
+language plpgsql set search_path from current set plan_cache_mode = force_generic_plan set lock_timeout = '2s'
+as $$
+begin
+  insert into inbox (message_id, consumer) select id, _consumer from unnest(_ids) id order by id;
+end $$;
+
+-- Notes rows that the caller has just deleted from ready in the inbox: the deliveries are this transaction's from here on.
+-- `known` are the ids processed before, null when all are new. A claim does not fail because somebody works on the same
+-- message: its rows would pass for the leavings of a crash. So whoever takes too long has its deliveries put off.
+create or replace function note_taken(_consumer text, inout taken ready[], out known uuid[])
+language plpgsql set search_path from current set plan_cache_mode = force_generic_plan
+as $$
+declare
+  ids uuid[] := array(select t.message_id from unnest(taken) t);
+begin
+  if (select bool_and(is_v7(id)) from unnest(ids) id) then
+    begin
+      perform note_new(_consumer, ids);
+      return;
+    exception
+      when unique_violation then null;
+      when lock_not_available or deadlock_detected then
+        select n.taken, n.known into taken, known from note_or_put_off(_consumer, taken) n;
+        return;
+    end;
+  end if;
+  begin
+    known := note_processed(_consumer, ids);
+  exception when lock_not_available or deadlock_detected then
+    select n.taken, n.known into taken, known from note_or_put_off(_consumer, taken) n;
+  end;
+end $$;
+
+-- Notes rows that the caller has just deleted from ready, and reads their messages.
 create or replace function take(_consumer text, _taken ready[]) returns setof claimed
 language plpgsql set search_path from current set plan_cache_mode = force_generic_plan
 as $$
 declare
-  known uuid[];
+  noted record;
   brought integer;
 begin
   if _taken is null then
     return;
   end if;
-  begin
-    known := note_processed(_consumer, array(select t.message_id from unnest(_taken) t));
-  exception when lock_not_available or deadlock_detected then
-    select n.taken, n.known into _taken, known from note_or_put_off(_consumer, _taken) n;
-  end;
-  if _taken is not null then
-    return query select * from with_messages(_taken, known);
+  noted := note_taken(_consumer, _taken);
+  if noted.taken is not null then
+    return query select * from with_messages(noted.taken, noted.known);
     get diagnostics brought = row_count;
-    if brought < cardinality(_taken) then
-      return query select * from leave_out(_consumer, _taken, known, brought);
+    if brought < cardinality(noted.taken) then
+      return query select * from leave_out(_consumer, noted.taken, noted.known, brought);
     end if;
   end if;
 end $$;

@@ -52,9 +52,13 @@ export class Attempt {
     return this.#controller.signal
   }
 
-  async run<Result>(handler: () => Result | Promise<Result>): Promise<Result> {
+  /** Synchronous if the handler is. */
+  run<Result>(handler: () => Result | Promise<Result>): Result | Promise<Result> {
     const returned = running.run(this, handler)
-    const result = isThenable(returned) ? await this.#inTime(returned) : returned
+    return isThenable(returned) ? this.#inTime(returned) : this.#paid(returned)
+  }
+
+  #paid<Result>(result: Result): Result {
     if (this.#owed && !isOutcome(result)) this.refuseOwed()
     return result
   }
@@ -94,7 +98,7 @@ export class Attempt {
     this.#leave = cut.reject
     this.#arm()
     try {
-      return await Promise.race([result, cut.promise])
+      return this.#paid(await Promise.race([result, cut.promise]))
     } finally {
       clearTimeout(this.#deadline)
       this.#leave = undefined

@@ -1,10 +1,10 @@
 import type { Guarded } from '../database.ts'
 import { TransactionOver } from '../errors.ts'
 import type { Publishable, Published } from '../outbox.ts'
-import { type Query, type Queryable, run as runQuery } from '../postgres/queryable.ts'
+import { type Queryable, run as runQuery } from '../postgres/queryable.ts'
 import type { PublishOptions } from '../rules/message.ts'
 import type { Attempt } from './attempt.ts'
-import { REPLY } from './replying.ts'
+import { REPLY, type ReplyContext } from './replying.ts'
 import type { Savepoint } from './savepoint.ts'
 import type { Seat } from './seat.ts'
 
@@ -91,37 +91,64 @@ export function lendTransaction<Tx>(
   seat: Seat<Tx>,
   run: Attempt,
   cause: Cause,
-  { tx, queryable, savepoint }: Ground<Tx>,
+  ground: Ground<Tx>,
 ): Lent<ExactlyOnceContext<Tx>> {
-  let over = false
-  let guarded: Guarded<Tx> | undefined
-  const enter = () => {
-    if (over) throw new TransactionOver()
-    savepoint.set()
+  const lent = new LentTransaction(seat, run, cause, ground)
+  return { context: lent, revoke: () => lent[REVOKE]() }
+}
+
+const REVOKE = Symbol('revoke')
+
+// One for each attempt: what most handlers do not ask for is made when they do.
+class LentTransaction<Tx> implements ExactlyOnceContext<Tx>, ReplyContext {
+  readonly #seat: Seat<Tx>
+  readonly #run: Attempt
+  readonly #cause: Cause
+  readonly #ground: Ground<Tx>
+  #over = false
+  #guarded: Guarded<Tx> | undefined
+
+  constructor(seat: Seat<Tx>, run: Attempt, cause: Cause, ground: Ground<Tx>) {
+    this.#seat = seat
+    this.#run = run
+    this.#cause = cause
+    this.#ground = ground
   }
-  const context = {
-    get tx() {
-      enter()
-      guarded ??= seat.context.database.guard(tx)
-      return guarded.tx
-    },
-    publish: async (messages: Publishable | readonly Publishable[], options?: PublishOptions) => {
-      enter()
-      return await seat.outbox.publishIn(queryable, messages, causedBy(cause, options))
-    },
-    get signal() {
-      return run.signal
-    },
-    [REPLY]: async <Result>(query: Query<Result>) => {
-      enter()
-      return (await runQuery(queryable, query))[0]
-    },
+
+  get tx(): Tx {
+    this.#enter()
+    this.#guarded ??= this.#seat.context.database.guard(this.#ground.tx)
+    return this.#guarded.tx
   }
-  const revoke = () => {
-    over = true
-    guarded?.revoke()
+
+  get publish(): PublishInAttempt {
+    const publish = async (messages: Publishable | readonly Publishable[], options?: PublishOptions) => {
+      this.#enter()
+      return await this.#seat.outbox.publishIn(this.#ground.queryable, messages, causedBy(this.#cause, options))
+    }
+    return publish as PublishInAttempt
   }
-  return { context: context as ExactlyOnceContext<Tx>, revoke }
+
+  get signal(): AbortSignal {
+    return this.#run.signal
+  }
+
+  get [REPLY](): ReplyContext[typeof REPLY] {
+    return async (query) => {
+      this.#enter()
+      return (await runQuery(this.#ground.queryable, query))[0]
+    }
+  }
+
+  [REVOKE](): void {
+    this.#over = true
+    this.#guarded?.revoke()
+  }
+
+  #enter(): void {
+    if (this.#over) throw new TransactionOver()
+    this.#ground.savepoint.set()
+  }
 }
 
 /** A message that a handler publishes continues the conversation of the one it handles. */

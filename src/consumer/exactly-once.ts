@@ -1,7 +1,7 @@
 import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
 import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
 import { pauseQueue } from '../postgres/flow.ts'
-import { type Query, run } from '../postgres/queryable.ts'
+import { type Query, run, runLast } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
 import { hasCode, isTransient } from '../rules/error-summary.ts'
 import { Attempt, AttemptCut } from './attempt.ts'
@@ -87,12 +87,13 @@ export class ExactlyOnce<Tx> implements Mode {
     const { database } = this.#seat.context
     const batch = new Batch()
     try {
-      await database.transaction(async (tx) => {
+      const work = async (tx: Tx) => {
         const queryable = database.queryable(tx)
         batch.took(await run(queryable, claims))
         claimed(batch)
         if (batch.rows.length > 0) await this.#workOff(batch, { tx, queryable, savepoint: new Savepoint(queryable) })
-      })
+      }
+      await database.transaction(work, { beginsWithQuery: true })
       this.#committed(batch)
     } catch (error) {
       await this.#rollbacks.after(batch, error)
@@ -107,7 +108,8 @@ export class ExactlyOnce<Tx> implements Mode {
     for (const row of batch.rows) {
       batch.current = row
       const judged = await this.#judge(batch, row, ground, groups)
-      if (judged) await this.#put(batch, [judged], ground)
+      if (judged) batch.judged.push(judged)
+      if (judged && closes(judged)) await this.#close(judged.verdict.closing, ground)
     }
     if (groups) await this.#workOffGroups(batch, groups, ground)
     await this.#settle(batch, ground)
@@ -120,22 +122,23 @@ export class ExactlyOnce<Tx> implements Mode {
 
   async #put(batch: Batch, judged: readonly Judged[], ground: Ground<Tx>): Promise<void> {
     batch.judged.push(...judged)
-    for (const { verdict } of judged)
-      if (verdict.kind === 'returned' && verdict.closing) await this.#close(verdict.closing, ground)
+    for (const one of judged) if (closes(one)) await this.#close(one.verdict.closing, ground)
   }
 
   async #judge(batch: Batch, row: Claimed, ground: Ground<Tx>, groups?: Groups): Promise<Judged | undefined> {
     const { context, handlers, queue } = this.#seat
     const attempt = row.attempts + 1
     if (!this.#mayBegin) return { row, attempt, verdict: RETURNED, durationMs: 0 }
-    const prepared = await handlers.prepare(row, this.#seat, attempt)
+    const preparing = handlers.prepare(row, this.#seat, attempt)
+    const prepared = preparing instanceof Promise ? await preparing : preparing
     if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
     if (prepared.batch) {
       groups?.add({ row, prepared })
       return undefined
     }
     const { messageId } = row
-    context.events.emit('attempt-started', { queue: queue.name, messageId, type: prepared.delivery.type, attempt })
+    if (context.events.heard('attempt-started'))
+      context.events.emit('attempt-started', { queue: queue.name, messageId, type: prepared.delivery.type, attempt })
     const startedAt = performance.now()
     const verdict = await this.#attempt(batch, row, prepared, ground, groups !== undefined)
     const durationMs = performance.now() - startedAt
@@ -207,13 +210,12 @@ export class ExactlyOnce<Tx> implements Mode {
     const { context, revoke } = lendTransaction(this.#seat, attempt, delivery, ground)
     attempts.add(attempt)
     try {
-      const outcome = prepared.settle(await attempt.run(() => handler(delivery, context)))
+      const running = attempt.run(() => handler(delivery, context))
+      const outcome = prepared.settle(running instanceof Promise ? await running : running)
       revoke()
-      return await keep(
-        verdictOf(outcome, delivery.attempt, queue.retry),
-        ground.savepoint,
-        row === batch.last && !grouped,
-      )
+      const verdict = verdictOf(outcome, delivery.attempt, queue.retry)
+      if (ground.savepoint.touched) await keep(verdict, ground.savepoint, row === batch.last && !grouped)
+      return verdict
     } catch (error) {
       revoke()
       return await this.#failed(batch, [row], attempt, error, ground)
@@ -253,13 +255,13 @@ export class ExactlyOnce<Tx> implements Mode {
   // The last attempt leaves its savepoint to us: an abort that it swallowed shows here, and is still its own fault alone.
   async #settle(batch: Batch, { queryable, savepoint }: Ground<Tx>): Promise<void> {
     try {
-      await run(queryable, this.#settlement(batch))
+      await runLast(queryable, this.#settlement(batch))
     } catch (error) {
       if (!savepoint.touched || !hasCode(error, ABORTED)) throw error
       await savepoint.undo()
       const judged = batch.judged.at(-1)!
       batch.blame(judged, this.#charged(judged.row, error))
-      await run(queryable, this.#settlement(batch))
+      await runLast(queryable, this.#settlement(batch))
     }
   }
 
@@ -290,9 +292,14 @@ function leavesNothing({ kind }: Verdict): boolean {
   return kind === 'retry' || kind === 'dead' || kind === 'returned'
 }
 
+type Closes = Judged & { readonly verdict: { readonly kind: 'returned'; readonly closing: Closing } }
+
+function closes(judged: Judged): judged is Closes {
+  return judged.verdict.kind === 'returned' && judged.verdict.closing !== undefined
+}
+
 /** What the handler itself wants retried or dead-lettered leaves as little behind as what failed. */
-async function keep(verdict: Verdict, savepoint: Savepoint, last: boolean): Promise<Verdict> {
+async function keep(verdict: Verdict, savepoint: Savepoint, last: boolean): Promise<void> {
   if (leavesNothing(verdict)) await savepoint.undo()
   else if (!last) await savepoint.keep()
-  return verdict
 }

@@ -28,12 +28,12 @@ export class Floors {
   /** A claim takes the lowest rows of a priority that nobody else holds, so past the last of them begins what it has not seen. */
   advance(claimed: readonly Pick<Claimed, 'priority' | 'position'>[], falls: number = this.#falls): void {
     if (falls !== this.#falls) return
-    const last = new Map<number, bigint>()
+    const last = new Map<number, string>()
     for (const { priority, position } of claimed) {
-      const at = BigInt(position)
-      if (at > (last.get(priority) ?? -1n)) last.set(priority, at)
+      const before = last.get(priority)
+      if (before === undefined || isAbove(position, before)) last.set(priority, position)
     }
-    for (const [priority, position] of last) this.#raise(priority, position + 1n)
+    for (const [priority, position] of last) this.#raise(priority, BigInt(position) + 1n)
   }
 
   fall(): void {
@@ -51,4 +51,9 @@ export class Floors {
 
 function ground(): string[] {
   return Array<string>(10).fill(GROUND)
+}
+
+// Both are written without a sign and without leading zeros.
+function isAbove(position: string, other: string): boolean {
+  return position.length === other.length ? position > other : position.length > other.length
 }

@@ -8,6 +8,7 @@ import type {
   Session,
   SessionOptions,
   StatementOptions,
+  TransactionOptions,
 } from '../database.ts'
 import {
   CommitUnknown,
@@ -27,6 +28,7 @@ import { ignore, type PgClient, type PgPool, partsOf, quieten, serverOf } from '
 import { answeredBy, isDirect, nameOf, pidOf } from './prepared.ts'
 import { clientOptionsOf, openSession } from './session.ts'
 import { refuseTransactionControl } from './transaction-control.ts'
+import { type Prepared, Volley, type VolleyAnswer } from './volley.ts'
 
 /** How `pgDatabase` uses its pool; every field has a default. */
 export interface PgDatabaseOptions {
@@ -64,11 +66,14 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
     quieten(pool)
   }
 
-  async transaction<Result>(work: (tx: Client) => Promise<Result>): Promise<Result> {
+  async transaction<Result>(
+    work: (tx: Client) => Promise<Result>,
+    { beginsWithQuery = false }: TransactionOptions = {},
+  ): Promise<Result> {
     const checkout = await this.#checkOut()
     this.#checkouts.set(checkout.client, checkout)
     try {
-      await checkout.begin()
+      await checkout.begin(beginsWithQuery)
       const result = await checkout.lend(work)
       await checkout.commit()
       return result
@@ -147,6 +152,9 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
 }
 
 const BEGIN = 'begin isolation level read committed'
+const COMMIT = 'commit'
+const BEGINNING: Prepared = { name: 'posthaste_begin', text: BEGIN, values: [] }
+const COMMITMENT: Prepared = { name: 'posthaste_commit', text: COMMIT, values: [] }
 const BEGIN_AND_LOOK = `${BEGIN}; select pg_backend_pid() as pid`
 const LOOK = 'select pg_backend_pid() as pid'
 
@@ -157,6 +165,11 @@ class Checkout<Client extends PgClient> implements Queryable {
   readonly #options: Required<PgDatabaseOptions>
   readonly #abandoned = Promise.withResolvers<never>()
   #broken: Error | undefined
+  /** BEGIN is yet to be sent, with the first of our statements. */
+  #unbegun = false
+  /** BEGIN was sent, and what came with it has failed: the client still takes the connection for idle. */
+  #begunUnseen = false
+  #committed = false
   pid: number | undefined
   /** The work is done: what it left behind may not slip in after COMMIT. */
   ended = false
@@ -183,8 +196,10 @@ class Checkout<Client extends PgClient> implements Queryable {
     return (this.#status ?? 'I') === 'I'
   }
 
-  async begin(): Promise<void> {
-    if (this.pid !== undefined) await this.#ask({ text: BEGIN })
+  /** Now, or together with the first of our statements: then nothing else may come before it. */
+  async begin(withFirst: boolean): Promise<void> {
+    if (withFirst && this.#sendsVolleys) this.#unbegun = true
+    else if (this.pid !== undefined) await this.#ask({ text: BEGIN })
     else this.#learn((await this.#ask({ text: BEGIN_AND_LOOK }))[1])
   }
 
@@ -194,7 +209,32 @@ class Checkout<Client extends PgClient> implements Queryable {
   }
 
   query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
-    return this.#ask({ text, values: [...values], name: this.#nameOf(text, options) })
+    const name = this.#nameOf(text, options)
+    if (this.#unbegun) return this.#begunWith({ text, values, name })
+    return this.#ask({ text, values: [...values], name })
+  }
+
+  async #begunWith({ text, values, name }: Unsent): Promise<{ rows: Row[] }> {
+    this.#unbegun = false
+    if (name !== undefined) {
+      this.#begunUnseen = true
+      const answer = await this.#volley([BEGINNING, { text, values, name }])
+      this.#begunUnseen = false
+      return answer
+    }
+    await this.#ask({ text: BEGIN })
+    return await this.#ask({ text, values: [...values] })
+  }
+
+  async queryAndCommit(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
+    const name = this.#nameOf(text, options)
+    if (name === undefined || !this.#sendsVolleys) return await this.query(text, values, options)
+    this.ended = true
+    const { rows, commands } = await this.#volley([{ text, values, name }, COMMITMENT]).catch((error) => {
+      throw isRefusal(error) ? error : new CommitUnknown({ cause: error })
+    })
+    this.#expectCommit(commands.at(-1))
+    return { rows }
   }
 
   async lend<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
@@ -206,10 +246,16 @@ class Checkout<Client extends PgClient> implements Queryable {
   }
 
   async commit(): Promise<void> {
-    const { command } = await this.#ask({ text: 'commit' }).catch((error) => {
+    if (this.#committed || this.#unbegun) return
+    const { command } = await this.#ask({ text: COMMIT }).catch((error) => {
       throw isRefusal(error) ? error : new CommitUnknown({ cause: error })
     })
+    this.#expectCommit(command)
+  }
+
+  #expectCommit(command: string | undefined): void {
     if (command !== 'COMMIT') throw new TransactionRolledBack()
+    this.#committed = true
   }
 
   /** Never throws: the error that led here is the one to tell. */
@@ -217,7 +263,7 @@ class Checkout<Client extends PgClient> implements Queryable {
     if (isStale(reason)) this.break(reason as Error)
     if (this.#broken) return
     try {
-      if (this.#status !== 'I') await this.#ask({ text: 'rollback' })
+      if (this.#begunUnseen || this.#status !== 'I') await this.#ask({ text: 'rollback' })
     } catch (error) {
       this.break(error as Error)
     }
@@ -257,10 +303,23 @@ class Checkout<Client extends PgClient> implements Queryable {
     )
   }
 
-  async #send(config: Statement): Promise<Answer> {
+  #volley(statements: readonly Prepared[]): Promise<VolleyAnswer> {
+    return answerWithin(
+      this.#options.deadlineMs,
+      this.lane.run(() => this.#send(new Volley(this.client, statements))),
+      this.break,
+    )
+  }
+
+  get #sendsVolleys(): boolean {
+    return this.pid !== undefined && this.prepares && Volley.fits(this.client)
+  }
+
+  async #send(config: Statement | Volley): Promise<Answer> {
     if (this.#broken) throw this.#broken
     try {
-      return await this.client.query(config)
+      const answer = this.client.query(config)
+      return await (config instanceof Volley ? config.answer : answer)
     } catch (error) {
       if (condemns(error)) this.break(error as Error)
       throw error
@@ -281,6 +340,12 @@ interface Statement {
   readonly text: string
   readonly values?: unknown[]
   readonly name?: string | undefined
+}
+
+interface Unsent {
+  readonly text: string
+  readonly values: readonly unknown[]
+  readonly name: string | undefined
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: pg answers a text of several statements with an array

@@ -22,8 +22,20 @@ export interface PgPool<Client extends PgClient = PgClient> {
 export interface ClientParts extends EventEmitter {
   readonly processID?: number | null
   readonly pipeline?: boolean
-  readonly connection?: { readonly stream?: { destroy(): void } }
+  readonly connection?: Partial<Wire>
   getTransactionStatus?(): 'I' | 'T' | 'E' | null
+  getTypeParser?(oid: number, format: 'text'): (text: string) => unknown
+}
+
+/** The protocol under a client, as its own queries and cursors use it. */
+export interface Wire extends EventEmitter {
+  readonly stream: { destroy(): void; cork?(): void; uncork?(): void }
+  readonly parsedStatements: Record<string, string>
+  parse(statement: { name: string; text: string; types: readonly number[] }): void
+  bind(portal: { statement: string; values: readonly (string | null)[] }): void
+  describe(what: { type: 'P'; name: string }): void
+  execute(portal: { portal: string }): void
+  sync(): void
 }
 
 export function partsOf(client: PgClient): ClientParts {

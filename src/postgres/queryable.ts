@@ -32,3 +32,12 @@ export async function run<Result>(on: Queryable, { text, values, name, decode }:
   const { rows } = await on.query(text, values, name === undefined ? undefined : { name })
   return decode ? rows.map(decode) : (rows as Result[])
 }
+
+/** The last statement of a transaction, together with its COMMIT where the connection can; elsewhere COMMIT follows by itself. */
+export async function runLast<Result>(
+  on: Queryable & { queryAndCommit?: Queryable['query'] },
+  query: Query<Result>,
+): Promise<Result[]> {
+  const { queryAndCommit } = on
+  return await run(queryAndCommit ? { query: queryAndCommit.bind(on) } : on, query)
+}

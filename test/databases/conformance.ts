@@ -1,6 +1,8 @@
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Database, Session } from '../../src/database.ts'
+import { runLast, run as runQuery } from '../../src/postgres/queryable.ts'
+import { hasCode, isConnectionLoss } from '../../src/rules/error-summary.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { run } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -141,6 +143,116 @@ export function promisesOfADatabase<Tx, Pool extends ConformancePool = pg.Pool>(
       })
       await expect(work).rejects.toMatchObject({ code: 'COMMIT_UNKNOWN' })
       expect(await b.database.query('select 1 as one', [])).toMatchObject({ rows: [{ one: 1 }] })
+    })
+
+    describe('a transaction that begins and ends with statements of ours', () => {
+      const INSERT = { name: 'insert', text: 'insert into effect values ($1) returning note' }
+      const first = { beginsWithQuery: true }
+
+      // The first time a connection learns the statements, then it knows them.
+      test('is one transaction, READ COMMITTED, from the first to the last', async () => {
+        await using b = bench({ max: 1 })
+        for (const n of [1, 2, 3]) {
+          const [own, last] = await b.database.transaction(async (tx) => {
+            const on = b.database.queryable(tx)
+            const [begun] = await runQuery(on, { ...INSERT, values: [`first ${n}`] })
+            const [level] = await sql(tx, 'show transaction_isolation')
+            expect(level).toEqual({ transaction_isolation: 'read committed' })
+            await sql(tx, `insert into effect values ('handler ${n}')`)
+            const [ended] = await runLast(on, { ...INSERT, values: [`last ${n}`] })
+            return [begun, ended]
+          }, first)
+          expect([own, last]).toEqual([{ note: `first ${n}` }, { note: `last ${n}` }])
+        }
+        const expected = ['first', 'handler', 'last'].flatMap((word) => [1, 2, 3].map((n) => `${word} ${n}`))
+        expect(await notes()).toEqual(expected)
+      })
+
+      test('leaves nothing when its work throws, or sends nothing', async () => {
+        await using b = bench({ max: 1 })
+        await b.database.transaction(async () => {})
+        for (let n = 0; n < 3; n += 1) {
+          await b.database.transaction(async () => {}, first)
+          const work = b.database.transaction(async (tx) => {
+            await runQuery(b.database.queryable(tx), { ...INSERT, values: ['lost'] })
+            throw new Error('the work’s own')
+          }, first)
+          await expect(work).rejects.toThrow('the work’s own')
+        }
+        expect(await notes()).toEqual([])
+      })
+
+      test('commits nothing when its last statement is refused, be it that an error was swallowed', async () => {
+        await using b = bench({ max: 1 })
+        for (let n = 0; n < 3; n += 1) {
+          const work = b.database.transaction(async (tx) => {
+            const on = b.database.queryable(tx)
+            await runQuery(on, { ...INSERT, values: ['lost'] })
+            await sql(tx, 'select 1 / 0').catch(() => {})
+            await runLast(on, { ...INSERT, values: ['lost too'] })
+          }, first)
+          await expect(work).rejects.toSatisfy((error) => hasCode(error, '25P02'))
+        }
+        expect(await notes()).toEqual([])
+      })
+
+      test('goes on after a last statement that was refused, and may still be committed', async () => {
+        await using b = bench({ max: 1 })
+        for (let n = 0; n < 3; n += 1) {
+          await b.database.transaction(async (tx) => {
+            const on = b.database.queryable(tx)
+            await runQuery(on, { ...INSERT, values: [`kept ${n}`] })
+            await on.query('savepoint here', [])
+            await expect(runLast(on, { name: 'fail', text: 'select 1 / $1::int', values: [0] })).rejects.toThrow()
+            await on.query('rollback to savepoint here', [])
+            await runLast(on, { ...INSERT, values: [`last ${n}`] })
+          }, first)
+        }
+        expect(await notes()).toEqual(['kept 0', 'kept 1', 'kept 2', 'last 0', 'last 1', 'last 2'])
+      })
+
+      test('is told as Postgres told it when COMMIT refuses a constraint', async () => {
+        await using b = bench({ max: 1 })
+        for (let n = 0; n < 2; n += 1) {
+          const work = b.database.transaction(async (tx) => {
+            const on = b.database.queryable(tx)
+            await runQuery(on, { ...INSERT, values: ['twice'] })
+            await runLast(on, { ...INSERT, values: ['twice'] })
+          }, first)
+          await expect(work).rejects.toSatisfy((error) => hasCode(error, '23505'))
+        }
+        expect(await notes()).toEqual([])
+      })
+
+      test('has an unknown outcome when the connection is gone at its end', async () => {
+        await using b = bench({ max: 1 })
+        await b.database.transaction(pidOf)
+        const work = b.database.transaction(async (tx) => {
+          const on = b.database.queryable(tx)
+          await runQuery(on, { ...INSERT, values: ['maybe'] })
+          await terminate(await pidOf(tx))
+          await runLast(on, { ...INSERT, values: ['perhaps'] })
+        }, first)
+        await expect(work).rejects.toSatisfy((error) => hasCode(error, 'COMMIT_UNKNOWN') || isConnectionLoss(error))
+        expect(await notes()).toEqual([])
+      })
+
+      test('whose first statement fails costs no connection, and the next one runs', async () => {
+        await using b = bench({ max: 1 })
+        const divide = (by: number) =>
+          b.database.transaction(
+            async (tx) =>
+              await runQuery(b.database.queryable(tx), { name: 'over', text: 'select 6 / $1::int as n', values: [by] }),
+            first,
+          )
+        await divide(1)
+        const pid = await b.database.transaction(pidOf)
+        for (let n = 0; n < 2; n += 1) {
+          await expect(divide(0)).rejects.toSatisfy((error) => hasCode(error, '22012'))
+          expect(await divide(2)).toEqual([{ n: 3 }])
+        }
+        expect(await b.database.transaction(pidOf)).toBe(pid)
+      })
     })
 
     test('a connection that dies idle in the pool is replaced, and harms nobody', async () => {

@@ -914,6 +914,13 @@ returns boolean
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function note_new(_consumer text, _ids uuid[])
+returns void
+language plpgsql
+  set lock_timeout=2s
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
 create function note_or_put_off(_consumer text, _wanted ready[], OUT taken ready[], OUT known uuid[])
 returns record
 language plpgsql
@@ -925,6 +932,12 @@ returns uuid[]
 language plpgsql
   set enable_seqscan=off
   set lock_timeout=2s
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
+create function note_taken(_consumer text, INOUT taken ready[], OUT known uuid[])
+returns record
+language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 

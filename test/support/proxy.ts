@@ -15,8 +15,11 @@ export interface Proxy extends AsyncDisposable {
   readonly connections: number
 }
 
-// As a simple query: its length, then the text.
-const isCommit = (chunk: Buffer) => chunk.subarray(5).toString('latin1').toLowerCase() === 'commit\0'
+// As a simple query: its length, then the text. As the end of several statements sent together: the prepared one's name.
+const isCommit = (chunk: Buffer) => {
+  const sent = chunk.toString('latin1')
+  return sent.slice(5).toLowerCase() === 'commit\0' || sent.includes('\0posthaste_commit\0')
+}
 
 export interface ProxyOptions {
   /** How long what the client sends is under way. @default 0 */

@@ -1,0 +1,131 @@
+import type { Row } from '../database.ts'
+import { type PgClient, partsOf, type Wire } from './pool.ts'
+
+/** A statement whose text never changes, prepared once per connection under its name. */
+export interface Prepared {
+  readonly name: string
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+
+export interface VolleyAnswer {
+  /** What the last statement that returns rows returned. */
+  readonly rows: Row[]
+  /** The command tag of each statement, in order. */
+  readonly commands: readonly string[]
+}
+
+interface Field {
+  readonly name: string
+  readonly dataTypeID: number
+}
+
+/**
+ * Several prepared statements in one round trip: they are sent together with one Sync behind them, so that after the first
+ * that fails the server skips the rest. To `pg` it is a query that submits itself, as its cursors are.
+ */
+export class Volley {
+  readonly answer: Promise<VolleyAnswer>
+  readonly #client: PgClient
+  readonly #statements: readonly Prepared[]
+  readonly #wire: Wire
+  readonly #rows: Row[] = []
+  readonly #commands: string[] = []
+  readonly #parsing: Prepared[] = []
+  #names: readonly string[] = []
+  #parsers: readonly ((text: string) => unknown)[] = []
+  readonly #resolve: (answer: VolleyAnswer) => void
+  readonly #reject: (error: unknown) => void
+  #fault: unknown
+
+  /** Can this client send volleys? The JavaScript client of `pg` can, where it does not pipeline by itself. */
+  static fits(client: PgClient): boolean {
+    const { connection, pipeline, getTypeParser } = partsOf(client)
+    const speaks = typeof connection?.bind === 'function' && connection.parsedStatements !== undefined
+    return speaks && !pipeline && typeof getTypeParser === 'function'
+  }
+
+  constructor(client: PgClient, statements: readonly Prepared[]) {
+    const { promise, resolve, reject } = Promise.withResolvers<VolleyAnswer>()
+    this.answer = promise
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#client = client
+    this.#statements = statements
+    this.#wire = partsOf(client).connection as Wire
+  }
+
+  /** Called by pg when it is this query's turn. */
+  submit(): Error | null {
+    const { stream } = this.#wire
+    stream.cork?.()
+    try {
+      for (const statement of this.#statements) this.#send(statement)
+      this.#wire.sync()
+    } finally {
+      stream.uncork?.()
+    }
+    return null
+  }
+
+  #send({ name, text, values }: Prepared): void {
+    if (this.#wire.parsedStatements[name] === undefined) {
+      if (this.#parsing.length === 0) this.#wire.on('parseComplete', this.#parsed)
+      this.#parsing.push({ name, text, values })
+      this.#wire.parse({ name, text, types: [] })
+    }
+    this.#wire.bind({ statement: name, values: values.map(wireText) })
+    this.#wire.describe({ type: 'P', name: '' })
+    this.#wire.execute({ portal: '' })
+  }
+
+  handleRowDescription({ fields }: { readonly fields: readonly Field[] }): void {
+    this.#names = fields.map(({ name }) => name)
+    this.#parsers = fields.map(({ dataTypeID }) => partsOf(this.#client).getTypeParser!(dataTypeID, 'text'))
+  }
+
+  handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
+    try {
+      const row: Row = {}
+      for (let i = 0; i < fields.length; i += 1) {
+        const text = fields[i]!
+        row[this.#names[i]!] = text === null ? null : this.#parsers[i]!(text)
+      }
+      this.#rows.push(row)
+    } catch (error) {
+      this.#fault ??= error
+    }
+  }
+
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.#commands.push(text.split(' ', 1)[0]!)
+  }
+
+  handleError(error: unknown): void {
+    this.#wire.off('parseComplete', this.#parsed)
+    this.#reject(error)
+  }
+
+  handleReadyForQuery(): void {
+    this.#wire.off('parseComplete', this.#parsed)
+    if (this.#fault === undefined) this.#resolve({ rows: this.#rows, commands: this.#commands })
+    else this.#reject(this.#fault)
+  }
+
+  // In the order in which they were sent; a statement that fails later has been parsed all the same.
+  readonly #parsed = (): void => {
+    const { name, text } = this.#parsing.shift()!
+    this.#wire.parsedStatements[name] = text
+  }
+}
+
+/** A value as Postgres reads it. */
+function wireText(value: unknown): string | null {
+  if (value === null || value === undefined) return null
+  if (Array.isArray(value)) return `{${value.map((item) => quoted(String(item))).join(',')}}`
+  return String(value)
+}
+
+function quoted(item: string): string {
+  return /^-?\d+$/.test(item) ? item : `"${item.replace(/["\\]/g, '\\$&')}"`
+}
