@@ -105,6 +105,7 @@ export {
 } from './rules/contract.ts'
 export type { AttemptError, Delivery, DeliveryFacts } from './rules/delivery.ts'
 export type { ErrorSummary } from './rules/error-summary.ts'
+export type { FlowSettings } from './rules/flow.ts'
 export type {
   BytesContent,
   Headers,

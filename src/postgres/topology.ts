@@ -51,6 +51,7 @@ export interface DeclaredContract {
   readonly encrypted: readonly string[]
 }
 
+/** A contract as it is in the database. */
 export interface StoredContract extends DeclaredContract {
   readonly owner: string | null
   readonly declaredAt: Date

@@ -99,6 +99,8 @@ describe('what the documentation shows runs', { timeout: 120_000 }, () => {
     async ({ text }) => {
       await using database = await createDatabase()
       await new Posthaste({ database: pgDatabase(database.pool), topology: SHOWN }).declare()
+      for (const [schema, tables] of Object.entries(THEIRS))
+        if (text.includes(schema)) await database.pool.query(tables)
       for (const statement of text.split(/;\s*$/m).filter((part) => part.trim() !== ''))
         await database.pool.query(statement)
     },
@@ -156,6 +158,20 @@ const SHOWN = defineTopology({
   exchanges: { orders: 'topic' },
   queues: { billing: {}, mail: { from: [{ exchange: 'orders', routingKey: 'order.#' }] } },
 })
+
+/** The columns of other queues' tables that SQL speaks of, and a job. */
+const THEIRS = {
+  pgboss: `
+    create schema pgboss
+    create table job (id uuid, name text, state text, data jsonb, priority integer, start_after timestamptz);
+    insert into pgboss.job values (gen_random_uuid(), 'billing', 'created', '{}', 0, now())`,
+  graphile_worker: `
+    create schema graphile_worker
+    create table _private_tasks (id integer, identifier text)
+    create table _private_jobs (id bigint, task_id integer, payload json, run_at timestamptz, attempts smallint, max_attempts smallint, locked_at timestamptz);
+    insert into graphile_worker._private_tasks values (1, 'billing');
+    insert into graphile_worker._private_jobs values (1, 1, '{}', now(), 0, 25, null)`,
+}
 
 function pageOf({ page }: Block): PageProcess {
   if (!PROCESSES.has(page)) PROCESSES.set(page, new PageProcess(environment('')))
