@@ -93,6 +93,26 @@ describe('a handler', () => {
     await until(async () => (await bench.waiting()) === 1)
   })
 
+  test('of two messages that ask for different amounts under one name: one is charged, the other is a dead letter at once (E-9)', async () => {
+    const [psp, name, bench] = [new Psp(), operation(), shop()]
+    bench.posthaste.consumer(bench.queue, { guarantee: 'at-least-once' }).otherwise(async (delivery, { complete }) => {
+      const { cents } = delivery.payload as { cents: number }
+      const charge = await bench.effects.run(name, charging(psp, cents))
+      if (charge.status !== 'succeeded') return delivery.retry({ delayMs: 5 })
+      await complete((tx) => charge.record(tx, () => tx.query('insert into ledger values ($1, $2)', [name, cents])))
+    })
+    await bench.posthaste.start()
+    const asked = [500, 700].map((cents) => ({ type: 'capture', routingKey: bench.queue, payload: { cents } }))
+    await bench.transaction((tx) => bench.posthaste.publish(tx, asked))
+    await bench.ended('completed')
+    await bench.ended('dead-lettered')
+    expect(psp.requests).toHaveLength(1)
+    expect(await entries(db.pool, name)).toBe(1)
+    const [dead] = await bench.posthaste.queue(bench.queue).deadLetters.list()
+    expect(dead!.history.at(-1)).toMatchObject({ code: 'EFFECT_CONFLICT' })
+    expect(bench.told('retried')).toEqual([])
+  })
+
   test('is attempted again while the outcome is unknown, and charges once', async () => {
     const [psp, name, bench] = [new Psp().will('lost-after', '500-before', 'lost-before'), operation(), shop()]
     serve(bench, psp)
