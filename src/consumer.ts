@@ -7,8 +7,10 @@ import type { OnError } from './consumer/failing.ts'
 import { type BatchHandler, type Handler, Handlers } from './consumer/handlers.ts'
 import { replying } from './consumer/replying.ts'
 import { type ConsumerPlace, Running } from './consumer/running.ts'
+import type { Context } from './context.ts'
+import { InvalidOption, NotSupported } from './errors.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
-import { lookAtQueues } from './postgres/flow.ts'
+import { lookAtQueues, type QueueLook } from './postgres/flow.ts'
 import { run } from './postgres/queryable.ts'
 import type { AnyContract, AnyRequestContract, Contract, RequestContract } from './rules/contract.ts'
 import type { Delivery } from './rules/delivery.ts'
@@ -16,6 +18,8 @@ import { summarise } from './rules/error-summary.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 import type { Outcome } from './rules/outcome.ts'
 import { type Horizon, type ProviderOptions, providerOf, requireWindow } from './rules/provider.ts'
+import { joinOrMake } from './stream/groups.ts'
+import { StreamRunning } from './stream/running.ts'
 
 export type {
   AtLeastOnceContext,
@@ -44,7 +48,10 @@ export interface ConsumerOptions<G extends Guarantee = Guarantee> {
   readonly guarantee?: G
   /** How many transactions or leases of this consumer are worked off at the same time, 1 to 1,000; each wants a connection of the pool. @default 10 */
   readonly concurrency?: number
-  /** How many deliveries share a transaction or a lease, 1 to 50; `'auto'` finds out: quick handlers 50, slow ones 1. @default 'auto' */
+  /**
+   * How many deliveries share a transaction or a lease, 1 to 50; `'auto'` finds out: quick handlers 50, slow ones 1. Of a stream, 1 to
+   * 5,000 messages, and `'auto'` is 100. @default 'auto'
+   */
   readonly batchSize?: number | 'auto'
   /** How long a handler may take, in milliseconds; then its signal fires, and its attempt has failed. @default 30_000 */
   readonly timeoutMs?: number
@@ -68,6 +75,15 @@ export interface ConsumerOptions<G extends Guarantee = Guarantee> {
    * ```
    */
   readonly onError?: OnError | undefined
+  /** Of a stream: the name of its readers. All consumers of a group, in whatever process, share the stream; every group gets all of it. @default the stream's name */
+  readonly group?: string | undefined
+  /**
+   * Of a stream: where a group begins that is not there yet: with the oldest message of the log, with what is published from then on,
+   * with what was published at a time or later, or with a message, by its id. @default 'earliest'
+   */
+  readonly from?: 'earliest' | 'latest' | Date | string
+  /** Of a stream: remembers in the inbox what was processed, so that reading again repeats nothing. @default false */
+  readonly replayGuard?: boolean
 }
 
 export const DEFAULT_CONSUMER = Object.freeze({
@@ -78,12 +94,19 @@ export const DEFAULT_CONSUMER = Object.freeze({
   leaseMs: 30_000,
   providers: Object.freeze([]) as readonly ProviderOptions[],
   onError: undefined,
+  group: undefined,
+  from: 'earliest' as const,
+  replayGuard: false,
 })
+
+/** Messages of a stream share a transaction without a savepoint for each. */
+const LARGEST_PIECE = 5_000
+const OF_STREAMS = ['group', 'from', 'replayGuard'] as const
 
 const OPTIONS = z.strictObject({
   guarantee: z.enum(['exactly-once-effects', 'at-least-once', 'at-most-once']).default(DEFAULT_CONSUMER.guarantee),
   concurrency: wholeNumber(1, 1_000).default(DEFAULT_CONSUMER.concurrency),
-  batchSize: z.union([wholeNumber(1, LARGEST_BATCH), z.literal('auto')]).default(DEFAULT_CONSUMER.batchSize),
+  batchSize: z.union([wholeNumber(1, LARGEST_PIECE), z.literal('auto')]).default(DEFAULT_CONSUMER.batchSize),
   timeoutMs: milliseconds(1).default(DEFAULT_CONSUMER.timeoutMs),
   leaseMs: milliseconds(1_000).default(DEFAULT_CONSUMER.leaseMs),
   providers: z.array(passedThrough<ProviderOptions>()).readonly().default(DEFAULT_CONSUMER.providers),
@@ -91,6 +114,14 @@ const OPTIONS = z.strictObject({
     .custom<OnError | undefined>((given) => given === undefined || typeof given === 'function', 'it is no function')
     .optional()
     .transform((given) => given),
+  group: z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .transform((given) => given),
+  from: z.union([z.enum(['earliest', 'latest']), z.date(), z.guid()]).default(DEFAULT_CONSUMER.from),
+  replayGuard: z.boolean().default(DEFAULT_CONSUMER.replayGuard),
 })
 
 export interface StopOptions {
@@ -99,6 +130,7 @@ export interface StopOptions {
 }
 
 const STOP_TIMEOUT_MS = 30_000
+
 /**
  * Hands each delivery of a queue to the handler of its contract, until there is an end to it that is recorded: done, or a dead
  * letter with its history. What "done" is worth follows from the guarantee; the default commits the handler's effects in this
@@ -118,11 +150,12 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
   readonly #options: Required<ConsumerOptions>
   readonly #handlers: Handlers
   readonly #lifecycle: Lifecycle<StopOptions>
-  #running: Running<Tx> | undefined
+  #running: Pick<Running<Tx>, 'start' | 'stop'> | undefined
 
   constructor(place: ConsumerPlace<Tx>, options: ConsumerOptions<G> = {}) {
     this.#place = place
     this.#options = parseOptions(OPTIONS, options)
+    this.#refuseMisplaced(options)
     this.#handlers = new Handlers(place.queue.name)
     this.#lifecycle = new Lifecycle({
       start: (signal) => this.#start(signal),
@@ -234,6 +267,7 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
    * @internal
    */
   async drain(request: DrainRequest): Promise<Drained> {
+    if (this.#place.queue.kind === 'stream') throw new NotSupported('drain', 'a stream is read by consumers that run')
     const number = await this.#ready()
     return await new Draining(this.#place, this.#options, this.#handlers, number).drain(request)
   }
@@ -256,8 +290,26 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
     const { database, tables } = this.#place.context
     const [look] = await run(database, lookAtQueues(tables, { queues: [number] }))
     if (signal.aborted) return
-    this.#running = new Running(this.#place, this.#options, this.#handlers, { number, look })
-    this.#running.start()
+    this.#running =
+      this.#place.queue.kind === 'stream'
+        ? await this.#reader(number, look)
+        : new Running(this.#place, this.#options, this.#handlers, { number, look })
+    if (!signal.aborted) this.#running.start()
+  }
+
+  async #reader(number: number, look: QueueLook | undefined): Promise<StreamRunning<Tx>> {
+    const { context, queue } = this.#place
+    const { group: name = queue.name, from } = this.#options
+    const group = await joinOrMake(context as Context, { queue: number, stream: queue.name, name, from })
+    return new StreamRunning(this.#place, this.#options, this.#handlers, { number, group, look })
+  }
+
+  #refuseMisplaced(given: ConsumerOptions<G>): void {
+    if (this.#place.queue.kind === 'stream') return
+    const misplaced = OF_STREAMS.find((option) => given[option] !== undefined)
+    if (misplaced) throw new InvalidOption(misplaced, `queue "${this.#place.queue.name}" is no stream`)
+    if (typeof this.#options.batchSize === 'number' && this.#options.batchSize > LARGEST_BATCH)
+      throw new InvalidOption('batchSize', `it is more than ${LARGEST_BATCH}, the most of a standard queue`)
   }
 
   async #stop({ timeoutMs = STOP_TIMEOUT_MS }: StopOptions = {}): Promise<void> {

@@ -450,6 +450,35 @@ export class LeaseLost extends PosthasteError {
 }
 
 /**
+ * At least once: the lanes of a group that this process worked on are somebody else's by now, because its lease lapsed or its session was
+ * lost. What the handler did counts for nothing here: its messages are handled again.
+ */
+export class LaneLost extends PosthasteError {
+  readonly code = 'LANE_LOST'
+  readonly queue: string
+  readonly group: string
+
+  constructor(queue: string, group: string) {
+    super(`Cannot settle "${queue}": the lanes of group "${group}" are another process' by now`)
+    this.queue = queue
+    this.group = group
+  }
+}
+
+/** No group of this name reads the stream. Correct the name; a group is made by the first consumer that names it. */
+export class UnknownGroup extends PosthasteError {
+  readonly code = 'UNKNOWN_GROUP'
+  readonly queue: string
+  readonly group: string
+
+  constructor(queue: string, group: string, known: Iterable<string> = []) {
+    super(`Cannot find group "${group}" of stream "${queue}": it is not there${didYouMean(group, known)}`)
+    this.queue = queue
+    this.group = group
+  }
+}
+
+/**
  * A statement of the handler failed, and the handler went on as if it had not: Postgres had aborted the transaction, so nothing
  * of the attempt was kept, and it fails. Let the error reach us, or take a savepoint around the statement that may fail.
  */

@@ -26,7 +26,7 @@ export interface Events {
   retried: Attempted & { readonly delayMs: number; readonly error: ErrorSummary | undefined }
   'dead-lettered': Attempted & { readonly reason: string; readonly error: ErrorSummary | undefined }
   discarded: Attempted & { readonly reason: string }
-  expired: { readonly queue: string; readonly messageId: string }
+  expired: { readonly queue: string; readonly messageId: string; readonly group?: string }
   /** Its version is newer than the contract of this consumer: it went back for others, uncharged. */
   left: Attempted & { readonly version: number; readonly delayMs: number }
   /** An attempt was rolled back without its fault, and runs again without having used an attempt. */
@@ -41,6 +41,18 @@ export interface Events {
     readonly reason: string | null
   }
   resumed: { readonly queue: string }
+  /** A message of a stream failed, and is put aside with what waits for it: its key, its lane, or nothing. */
+  parked: {
+    readonly queue: string
+    readonly group: string
+    readonly key: string
+    readonly scope: 'key' | 'message' | 'lane'
+    readonly messageId: string
+  }
+  /** A message came for a parked key, and waits behind it. */
+  'parked-behind': { readonly queue: string; readonly group: string; readonly key: string; readonly messageId: string }
+  /** This process wrote the position of its lanes too late: they are another's, and what it did is done again. */
+  'lanes-lost': { readonly queue: string; readonly group: string; readonly messages: number; readonly position: string }
   redriven: { readonly queue: string; readonly deliveries: number }
   purged: { readonly queue: string; readonly deliveries: number }
   'batch-size-changed': { readonly queue: string; readonly from: number; readonly to: number }
@@ -77,8 +89,13 @@ export interface Events {
 
   upkeep: { readonly step: string; readonly durationMs: number; readonly done: boolean }
 
-  'consumer-started': { readonly queue: string; readonly guarantee: string; readonly concurrency: number }
-  'consumer-stopped': { readonly queue: string; readonly unfinished: number }
+  'consumer-started': {
+    readonly queue: string
+    readonly group?: string
+    readonly guarantee: string
+    readonly concurrency: number
+  }
+  'consumer-stopped': { readonly queue: string; readonly group?: string; readonly unfinished: number }
 
   warning: { readonly code: string; readonly message: string }
   error: { readonly where: string; readonly error: ErrorSummary }
@@ -87,6 +104,8 @@ export interface Events {
 /** Which attempt of which delivery an event tells of. */
 export interface Attempted {
   readonly queue: string
+  /** Of a stream: the group that reads. */
+  readonly group?: string
   readonly messageId: string
   readonly type: string
   readonly attempt: number
@@ -209,6 +228,8 @@ const LEVELS: { readonly [Name in EventName]?: keyof Logger } = {
   paused: 'warn',
   resumed: 'info',
   'reply-late': 'info',
+  parked: 'warn',
+  'lanes-lost': 'warn',
   redriven: 'info',
   purged: 'info',
   'dead-lettered': 'warn',

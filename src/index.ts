@@ -137,6 +137,7 @@ export {
   type NewerVersions,
   type QueueDefinition,
   type QueueSettings,
+  type StreamSettings,
   type Topology,
   type TopologyDefinition,
 } from './rules/topology.ts'
@@ -144,6 +145,7 @@ export type { Upcasters } from './rules/upcast.ts'
 export type { MessageLimits } from './rules/validate.ts'
 export type { ScheduleOptions, Schedules, StoredSchedule } from './schedules.ts'
 export type { Partition, Paused, QueueStatus, Rates, RelayStatus, Status } from './status.ts'
+export type { From, Group, GroupPauseOptions, Stream } from './stream.ts'
 export type {
   DeclareOptions,
   StoredBinding,

@@ -41,6 +41,7 @@ import { longestRetryMs } from './rules/retry.ts'
 import { defineTopology, type QueueSettings, type Topology } from './rules/topology.ts'
 import { type ScheduleOptions, Schedules } from './schedules.ts'
 import { type Status, status } from './status.ts'
+import { Stream } from './stream.ts'
 import { type DeclareOptions, type StoredTopology, type TopologyDiff, TopologyStore } from './topology.ts'
 import { type Trace, type TraceOptions, trace } from './trace.ts'
 import type { AnyTransaction } from './transaction-handle.ts'
@@ -318,6 +319,17 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
       drain: (queue: string, options: Required<DrainOptions>) => this.#drain(queue, options),
     }
     return new Queue(place, name)
+  }
+
+  /**
+   * One stream, for those who operate it: the groups that read it, where they are, what they have put aside.
+   *
+   * ```ts
+   * await posthaste.stream('ledger').group('fraud').pause()
+   * ```
+   */
+  stream(name: QueueName): Stream {
+    return new Stream(this.#context as Context, name)
   }
 
   /**

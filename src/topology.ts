@@ -198,16 +198,18 @@ function queueConflicts(declared: Topology['queues'][number], stored: StoredQueu
     maxCrashes: declared.maxCrashes,
     deadLetter: declared.deadLetter ?? null,
     newerVersions: declared.newerVersions ?? DEFAULT_NEWER_VERSIONS,
-    ...prefixed(declared.retry),
+    ...prefixed('retry', declared.retry),
     ...everyField(declared.flow),
+    ...prefixed('stream', declared.stream ?? {}),
   }
   const theirs: Record<string, unknown> = {
     kind: stored.kind,
     maxCrashes: stored.maxCrashes,
     deadLetter: stored.deadLetter,
     newerVersions: stored.newerVersions,
-    ...prefixed(stored.retry),
+    ...prefixed('retry', stored.retry),
     ...everyField(stored.flow),
+    ...prefixed('stream', stored.stream ?? {}),
   }
   return Object.keys(mine)
     .filter((setting) => !isDeepStrictEqual(mine[setting], theirs[setting]))
@@ -216,8 +218,8 @@ function queueConflicts(declared: Topology['queues'][number], stored: StoredQueu
     )
 }
 
-function prefixed(retry: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(retry).map(([name, value]) => [`retry.${name}`, value]))
+function prefixed(prefix: string, settings: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`${prefix}.${name}`, value]))
 }
 
 function declaredOf({ name, version, exchange, schema }: AnyContract): DeclaredContract {

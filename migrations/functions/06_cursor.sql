@@ -113,7 +113,7 @@ begin
   return coalesce((select id from outbox order by id desc limit 1), 0);
 end $$;
 
--- How far a reader has come, and a tick: read from the ends of their indexes, also when they were a page long at the time the
+-- How far a reader has come, and a tick, of which the one numbered 0 sees nothing: read from the ends of their indexes, also when they were a page long at the time the
 -- plan was made.
 create or replace function position_of(_reader text) returns positions
 language plpgsql set search_path from current set enable_seqscan = off
@@ -131,6 +131,57 @@ as $$
 declare
   tick ticks;
 begin
+  if _number = 0 then
+    return row(0, '3:3:', 0, '-infinity', 0)::ticks;
+  end if;
   select * into tick from ticks where number = _number;
   return tick;
+end $$;
+
+-- How a reader whose position is (tick, id) reads what lies between the ticks A and B. No look takes longer than a chunk and a
+-- stretch do, whatever the backlog, but for a pass through the index in far.
+--
+--   between   everything that A sees is done: one chunk of what lies between A and B
+--   far       the same, when many ids were given since A: one chunk of what lies below A's top, the rest is left for amid
+--   amid      the set between A and B did not fit one chunk: on by the next ids, a stretch at a time; an empty stretch is a gap in
+--             the set, which is leapt over
+--
+-- `edge`: the id up to which the look reads.
+create or replace function look_between(_id bigint, _a ticks, _b ticks, _floor bigint, _chunk integer, out state text, out edge bigint)
+language plpgsql immutable set search_path from current
+as $$
+declare
+  stretch constant bigint := 20 * _chunk;
+begin
+  if _id < 9223372036854775807 then
+    state := 'amid';
+    edge := least(_b.top_id, greatest(_id, _floor) + stretch);
+  elsif _b.top_id - _a.top_id > stretch then
+    state := 'far';
+    edge := _a.top_id;
+  else
+    state := 'between';
+    edge := _b.top_id;
+  end if;
+end $$;
+
+-- The id of the reader's position after such a look found so many messages, the last of them at `_last_id`.
+create or replace function id_after(_state text, _edge bigint, _a ticks, _b ticks, _chunk integer, _messages bigint, _last_id bigint) returns bigint
+language plpgsql set search_path from current
+as $$
+declare
+  whole constant bigint := 9223372036854775807;
+begin
+  if _messages >= _chunk then
+    return _last_id;
+  end if;
+  return case _state
+    when 'between' then whole
+    when 'far' then _edge
+    else case
+      when _edge >= _b.top_id then whole
+      when _messages > 0 then _edge
+      else coalesce(next_between_ticks(_a.snapshot, _a.top_id, _b.snapshot, _edge) - 1, whole)
+    end
+  end;
 end $$;

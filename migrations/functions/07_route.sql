@@ -32,7 +32,8 @@ begin
   end case;
 end $$;
 
--- Routes one chunk: finds the queues of each message, gives each delivery its position, counts. One statement, set-based.
+-- Routes one chunk: finds the queues of each message, gives each delivery its position, counts. One statement, set-based. A
+-- stream gets nothing put down: that there is something new for it is all that its readers are told.
 create or replace function route_chunk(
   _state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer,
   out messages integer, out deliveries integer, out last_id bigint, out queues integer[]
@@ -52,15 +53,14 @@ begin
     group by exchange, routing_key, type
   ),
   routes as materialized (
-    select k.exchange, k.routing_key, k.type, k.n, k.now, x.queue
+    select k.exchange, k.routing_key, k.type, k.n, k.now, x.queue, x.stream
     from kinds k
     cross join lateral (
-      select b.queue
+      select b.queue, q.kind = 'stream' as stream
       from bindings b
       join exchanges e on e.name = b.exchange
       join queues q on q.id = b.queue
       where b.exchange = k.exchange
-        and q.kind = 'standard'
         and (b.type is null or b.type = k.type)
         and case e.kind
               when 'headers' then false
@@ -69,20 +69,19 @@ begin
               else b.routing_key is null or b.routing_key = k.routing_key
             end
       union
-      select q.id
+      select q.id, q.kind = 'stream'
       from queues q
-      where k.exchange = '' and q.name = k.routing_key and q.kind = 'standard'
+      where k.exchange = '' and q.name = k.routing_key
     ) x
   ),
   by_headers as materialized (
-    select b.id, b.exchange, b.message_id, b.priority, b.deliver_at, h.queue
+    select b.id, b.exchange, b.message_id, b.priority, b.deliver_at, h.queue, h.stream
     from batch b
     cross join lateral (
-      select distinct g.queue
+      select distinct g.queue, q.kind = 'stream' as stream
       from bindings g
       join queues q on q.id = g.queue
       where g.exchange = b.exchange
-        and q.kind = 'standard'
         and (g.type is null or g.type = b.type)
         and headers_match(b.headers, g.match, g.arguments)
     ) h
@@ -92,8 +91,9 @@ begin
     select b.id, b.message_id, b.priority, b.deliver_at, r.queue
     from batch b
     join routes r using (exchange, routing_key, type)
+    where not r.stream
     union all
-    select id, message_id, priority, deliver_at, queue from by_headers
+    select id, message_id, priority, deliver_at, queue from by_headers where not stream
   ),
   put_ready as (
     insert into ready (queue, priority, message, message_id)
@@ -108,9 +108,9 @@ begin
   queued as materialized (
     select queue, sum(n) as n, bool_or(now) as now
     from (
-      select queue, n, now from routes
+      select queue, n, now from routes where not stream
       union all
-      select queue, 1, deliver_at is null or deliver_at <= at from by_headers
+      select queue, 1, deliver_at is null or deliver_at <= at from by_headers where not stream
     ) t
     group by queue
   ),
@@ -136,7 +136,9 @@ begin
     where c.n > 0
   )
   select (select coalesce(sum(n), 0) from kinds), (select coalesce(sum(n), 0) from queued), (select max(id) from batch),
-         array(select queue from queued where now)
+         array(select queue from queued where now
+               union select queue from routes where stream
+               union select queue from by_headers where stream)
   into messages, deliveries, last_id, queues;
 end $$;
 
@@ -195,14 +197,9 @@ end $$;
 -- One turn of the relay, one transaction: route a chunk, promote what is due, wake the queues that got something.
 -- turn: false when another relay has it. more: there is more to do at once.
 --
---   between   everything up to a tick A is routed. One chunk of what lies between A and now, B, is routed, and B is the new
---             tick if there was something, or if finding nothing was costly
---   far       the same, when many ids were given since A: one chunk of what lies below A's top, the rest is left for amid
---   amid      the set between the last two ticks did not fit one chunk: on by the next ids, a stretch at a time; an empty
---             stretch is a gap in the set, which is leapt over
---   restored  the ticks are another cluster's, or of this one's future: everything unrouted at once, and a new beginning
---
--- No look takes longer than a chunk and a stretch do, whatever the backlog, but for a pass through the index in far.
+-- How it reads is told at look_between. What lies between the last tick and now, B, is read, and B is the new tick if there was
+-- something, or if finding nothing was costly. When the ticks are another cluster's, or of this one's future, everything unrouted
+-- is routed at once, and there is a new beginning.
 create or replace function relay_cycle(
   _chunk integer, _sweep boolean,
   out turn boolean, out messages integer, out deliveries integer, out promoted integer, out more boolean, out queues integer[],
@@ -213,13 +210,12 @@ as $$
 #variable_conflict use_column
 declare
   whole constant bigint := 9223372036854775807;
-  stretch constant bigint := 20 * _chunk;
   cluster bigint := (select system_identifier from pg_control_system());
   began timestamptz := clock_timestamp();
   here positions;
   a ticks;
   b ticks;
-  edge bigint;
+  look record;
   routed record;
   due record;
 begin
@@ -248,35 +244,25 @@ begin
     perform refold_tally();
     here.floor_id := top_id();
     perform setval('outbox_id', greatest(last_value, here.floor_id)) from outbox_id;
-    insert into ticks (number, snapshot, top_id) values (here.tick + 1, pg_current_snapshot(), here.floor_id);
+    insert into ticks (number, snapshot, top_id, floor_id) values (here.tick + 1, pg_current_snapshot(), here.floor_id, here.floor_id);
     insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick + 1, whole, here.floor_id, cluster);
     rebased := true;
     more := true;
   elsif here.id < whole then
     a := tick_of(here.tick - 1);
-    edge := least(b.top_id, greatest(here.id, here.floor_id) + stretch);
-    routed := route_chunk('amid', a.snapshot, b.snapshot, here.id, edge, here.floor_id, _chunk);
-    here.id := case
-      when routed.messages >= _chunk then routed.last_id
-      when edge >= b.top_id then whole
-      when routed.messages > 0 then edge
-      else coalesce(next_between_ticks(a.snapshot, a.top_id, b.snapshot, edge) - 1, whole)
-    end;
+    look := look_between(here.id, a, b, here.floor_id, _chunk);
+    routed := route_chunk(look.state, a.snapshot, b.snapshot, here.id, look.edge, here.floor_id, _chunk);
+    here.id := id_after(look.state, look.edge, a, b, _chunk, routed.messages, routed.last_id);
     insert into positions (reader, tick, id, floor_id, system_identifier) values ('router', here.tick, here.id, here.floor_id, cluster);
     more := true;
   else
     a := b;
-    select a.number + 1, pg_current_snapshot(), 0, began into b;
+    select a.number + 1, pg_current_snapshot(), 0, began, a.floor_id into b;
     b.top_id := (select last_value from outbox_id);
-    if b.top_id - a.top_id > stretch then
-      routed := route_chunk('far', a.snapshot, b.snapshot, 0, a.top_id, here.floor_id, _chunk);
-      here.id := case when routed.messages >= _chunk then routed.last_id else a.top_id end;
-      more := true;
-    else
-      routed := route_chunk('between', a.snapshot, b.snapshot, 0, 0, here.floor_id, _chunk);
-      here.id := case when routed.messages >= _chunk then routed.last_id else whole end;
-      more := routed.messages >= _chunk;
-    end if;
+    look := look_between(whole, a, b, here.floor_id, _chunk);
+    routed := route_chunk(look.state, a.snapshot, b.snapshot, 0, look.edge, here.floor_id, _chunk);
+    here.id := id_after(look.state, look.edge, a, b, _chunk, routed.messages, routed.last_id);
+    more := here.id < whole;
     -- where the walk ends, should the sequence have been set back
     if here.id < whole then
       b.top_id := greatest(b.top_id, top_id());

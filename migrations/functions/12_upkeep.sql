@@ -39,7 +39,7 @@ begin
 
   -- the oldest tick that is kept is an hour old, unless there were few; a burst is not taken for the rate of every minute
   select (n.top_id - o.top_id) / greatest(600, extract(epoch from n.at - o.at)) into rate
-  from (select * from ticks order by number desc limit 1) n, (select * from ticks order by number limit 1) o;
+  from (select * from ticks order by number desc limit 1) n, (select * from ticks where at >= clock_timestamp() - interval '1 hour' order by number limit 1) o;
   size := least(greatest(coalesce(rate, 0) * _retention_ms / 1000 / 20, 200000), 50000000)::bigint;
   edge := greatest(tail.from_id, top) + size;
 
@@ -104,8 +104,13 @@ begin
 
   -- every reader has done what its tick sees, and what came with a dump
   select min(pg_snapshot_xmin(t.snapshot)::text::numeric)::text::xid8, min(r.floor_id), array_agg(t.snapshot) into seen_below, floor, seen
-  from (select distinct on (reader) reader, tick, id, floor_id from positions order by reader, number desc) r
-  join ticks t on t.number = case when r.id = 9223372036854775807 then r.tick else r.tick - 1 end;
+  from (
+    select case when id = 9223372036854775807 then tick else tick - 1 end as tick, floor_id
+    from (select distinct on (reader) tick, id, floor_id from positions order by reader, number desc) router
+    union
+    select g.tick, g.floor_id from groups_read_to() g
+  ) r
+  cross join lateral tick_of(r.tick) t;
   anything_unread := format('select exists (
     select from %I o cross join unnest($1) s (snapshot) where o.xid >= $2 and o.id > $3 and not pg_visible_in_snapshot(o.xid, s.snapshot))', p.name);
   execute anything_unread into unread using seen, seen_below, floor;
@@ -117,6 +122,7 @@ begin
       'insert into held select o.* from %I o where o.id in (
          select message from ready where message >= $1 and message < $2
          union select message from scheduled where message >= $1 and message < $2
+         union select message from parked where message >= $1 and message < $2
          union select (d ->> ''message'')::bigint from leases l cross join jsonb_array_elements(l.deliveries) d
        ) on conflict do nothing', p.name) using p.from_id, p.to_id;
   end if;
@@ -165,7 +171,7 @@ begin
 end $$;
 
 -- Forgets positions and ticks that no reader needs, but for a tick in a thousand of the last hour, which tell the rate, and
--- all folds but two, which tell the rates of queues.
+-- all folds but two, which tell the rates of queues. What streams need of the ticks is told at needed_ticks.
 create or replace function trim_logs() returns boolean
 language plpgsql set search_path from current
 as $$
@@ -177,8 +183,10 @@ begin
   end if;
   delete from positions p using (select reader, max(number) as last from positions group by reader) r
   where p.reader = r.reader and p.number < r.last - 1;
+  perform trim_lane_positions();
   needed := (select min(tick) from (select distinct on (reader) tick from positions order by reader, number desc) r);
-  delete from ticks where number < needed - 1 and (number % 1000 <> 0 or at < clock_timestamp() - interval '1 hour');
+  delete from ticks
+  where number < needed - 1 and (number % 1000 <> 0 or at < clock_timestamp() - interval '1 hour') and number not in (select needed_ticks());
   delete from folds where number < (select number from folds order by number desc offset 1 limit 1);
   return true;
 end $$;
@@ -197,6 +205,7 @@ begin
     except (
       select message from ready
       union all select message from scheduled
+      union all select message from parked
       union all select (d ->> 'message')::bigint from leases l cross join jsonb_array_elements(l.deliveries) d));
   return true;
 end $$;

@@ -80,6 +80,9 @@ export interface Ground<Tx> {
   readonly savepoint: Savepoint
 }
 
+/** As much of it as a handler reaches. */
+type LendableGround<Tx> = Omit<Ground<Tx>, 'savepoint'> & { readonly savepoint: Pick<Savepoint, 'set'> }
+
 /** A context, and the end of what it lends. */
 export interface Lent<Context> {
   readonly context: Context
@@ -91,7 +94,7 @@ export function lendTransaction<Tx>(
   seat: Seat<Tx>,
   run: Attempt,
   cause: Cause,
-  ground: Ground<Tx>,
+  ground: LendableGround<Tx>,
 ): Lent<ExactlyOnceContext<Tx>> {
   const lent = new LentTransaction(seat, run, cause, ground)
   return { context: lent, revoke: () => lent[REVOKE]() }
@@ -104,11 +107,11 @@ class LentTransaction<Tx> implements ExactlyOnceContext<Tx>, ReplyContext {
   readonly #seat: Seat<Tx>
   readonly #run: Attempt
   readonly #cause: Cause
-  readonly #ground: Ground<Tx>
+  readonly #ground: LendableGround<Tx>
   #over = false
   #guarded: Guarded<Tx> | undefined
 
-  constructor(seat: Seat<Tx>, run: Attempt, cause: Cause, ground: Ground<Tx>) {
+  constructor(seat: Seat<Tx>, run: Attempt, cause: Cause, ground: LendableGround<Tx>) {
     this.#seat = seat
     this.#run = run
     this.#cause = cause

@@ -41,3 +41,33 @@ export function inheritProcessed(t: Tables, { heir, from }: { heir: string; from
     decode: ({ inherited }) => Number(inherited),
   }
 }
+
+/** Notes messages as processed by a consumer, in the caller's transaction; answers those that were noted before. */
+export function noteAll(
+  t: Tables,
+  { consumer, ids }: { consumer: string; ids: readonly string[] },
+): Query<{ id: string }> {
+  return {
+    text: `select id from unnest(${t.of('note_processed')}($1::text, $2::uuid[])) id`,
+    values: [consumer, ids],
+  }
+}
+
+/** Takes notes back in the transaction that made them. */
+export function forgetAll(t: Tables, { consumer, ids }: { consumer: string; ids: readonly string[] }): Query<unknown> {
+  return { text: `select ${t.of('forget_processed')}($1::text, $2::uuid[])`, values: [consumer, ids] }
+}
+
+/** Those of the messages that were noted as processed by a consumer. */
+export function processedAmong(
+  t: Tables,
+  { consumer, ids }: { consumer: string; ids: readonly string[] },
+): Query<{ id: string }> {
+  return {
+    text: `
+      select message_id as id from ${t.of('inbox')} where consumer = $1 and message_id = any ($2::uuid[])
+      union all
+      select message_id from ${t.of('inbox_other')} where consumer = $1 and message_id = any ($2::uuid[])`,
+    values: [consumer, ids],
+  }
+}

@@ -6,6 +6,7 @@ import {
   type DeadLetterRoute,
   type NewerVersions,
   type QueueSettings,
+  type StreamSettings,
 } from '../rules/topology.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
@@ -29,6 +30,8 @@ export interface StoredQueue {
   /** How its deliveries flow; `{}` for a plain queue. */
   readonly flow: FlowSettings
   readonly newerVersions: NewerVersions
+  /** Null for a standard queue. */
+  readonly stream: StreamSettings | null
   readonly owner: string | null
   readonly declaredAt: Date
 }
@@ -76,7 +79,7 @@ export function storedQueues(t: Tables): Query<StoredQueue> {
   return {
     text: `
       select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter",
-             newer_versions as "newerVersions", flow, owner, declared_at as "declaredAt"
+             newer_versions as "newerVersions", flow, stream, owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       order by name`,
     values: [],
@@ -88,7 +91,7 @@ export function storedQueue(t: Tables, name: string): Query<StoredQueue> {
   return {
     text: `
       select id, name, kind, retry, max_crashes as "maxCrashes", dead_letter as "deadLetter",
-             newer_versions as "newerVersions", flow, owner, declared_at as "declaredAt"
+             newer_versions as "newerVersions", flow, stream, owner, declared_at as "declaredAt"
       from ${t.of('queues')}
       where name = $1`,
     values: [name],
@@ -124,14 +127,15 @@ export function putExchange(
 
 /** Declares a queue; one that is there gets these settings and keeps its owner. */
 export function putQueue(t: Tables, queue: QueueSettings, owner: string | null): Query<unknown> {
-  const { name, kind, retry, maxCrashes, deadLetter, newerVersions = DEFAULT_NEWER_VERSIONS } = queue
+  const { name, kind, retry, maxCrashes, deadLetter, newerVersions = DEFAULT_NEWER_VERSIONS, stream } = queue
   return {
     text: `
-      insert into ${t.of('queues')} (name, kind, max_attempts, max_crashes, retry, dead_letter, owner, newer_versions)
-      values ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7, $8)
+      insert into ${t.of('queues')} (name, kind, max_attempts, max_crashes, retry, dead_letter, owner, newer_versions, stream)
+      values ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7, $8, $9::text::jsonb)
       on conflict (name) do update
       set max_attempts = excluded.max_attempts, max_crashes = excluded.max_crashes, retry = excluded.retry,
-          dead_letter = excluded.dead_letter, newer_versions = excluded.newer_versions, owner = coalesce(queues.owner, excluded.owner), declared_at = clock_timestamp()`,
+          dead_letter = excluded.dead_letter, newer_versions = excluded.newer_versions, stream = excluded.stream,
+              owner = coalesce(queues.owner, excluded.owner), declared_at = clock_timestamp()`,
     values: [
       name,
       kind,
@@ -141,6 +145,7 @@ export function putQueue(t: Tables, queue: QueueSettings, owner: string | null):
       deadLetter ? JSON.stringify(deadLetter) : null,
       owner,
       newerVersions,
+      stream ? JSON.stringify(stream) : null,
     ],
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { DanglingExchange, InvalidTopology, NotSupported } from '../errors.ts'
+import { DanglingExchange, InvalidTopology } from '../errors.ts'
 import { type AnyContract, isContract } from './contract.ts'
 import { FLOW, type FlowSettings, flowOf } from './flow.ts'
 import { stringFlaw } from './json-text.ts'
@@ -34,13 +34,28 @@ export interface ExchangeSettings {
 /** A queue, with every default in it. */
 export interface QueueSettings<Name extends string = string> {
   readonly name: Name
-  readonly kind: 'standard'
+  readonly kind: 'standard' | 'stream'
   readonly retry: RetryPolicy
   readonly maxCrashes: number
   readonly deadLetter?: DeadLetterRoute | undefined
   /** How its deliveries flow; undefined for a plain queue. */
   readonly flow?: FlowSettings | undefined
   readonly newerVersions?: NewerVersions | undefined
+  /** Of a stream: how its readers go about what fails, and what becomes of those that lag. */
+  readonly stream?: StreamSettings | undefined
+}
+
+/** What holds for every group that reads a stream. */
+export interface StreamSettings {
+  /**
+   * What follows a failed attempt, until the message was attempted again with success: `park-key` puts it and what comes later of its
+   * key aside, in order, while other keys go on; `block` stops its lane, a 64th of the keys; `skip` puts it aside alone.
+   */
+  readonly headOfLine: 'park-key' | 'block' | 'skip'
+  /** After the last attempt: `release` makes it a dead letter and lets what waits behind go on; `hold` keeps all of it until somebody decides. */
+  readonly onExhausted: 'release' | 'hold'
+  /** Of a group that has not read what retention would delete: `hold` keeps it, `cut-off` moves the group past it, loudly. */
+  readonly onLag: 'hold' | 'cut-off'
 }
 
 /** What consumers do with a message whose version is newer than they know. */
@@ -71,7 +86,10 @@ export interface TopologyDefinition<Exchange extends string = string, Queue exte
 
 /** What a queue takes, and what becomes of what fails in it. Stored in the database: every process and language obeys it. */
 export interface QueueDefinition<Exchange extends string = string> extends FlowSettings {
-  /** Only standard queues are built; streams are to come. @default 'standard' */
+  /**
+   * `standard`: each delivery goes to one of the competing consumers. `stream`: any number of groups read the log itself, each in the
+   * order of keys, and may read it again. @default 'standard'
+   */
   readonly kind?: 'standard' | 'stream'
   /** What comes here: a contract brings all its messages, whatever their routing key. @default only what is sent to the queue by name */
   readonly from?: readonly (AnyContract | BindingDefinition<Exchange>)[]
@@ -90,6 +108,12 @@ export interface QueueDefinition<Exchange extends string = string> extends FlowS
    * @default 'leave'
    */
   readonly newerVersions?: NewerVersions
+  /** Of a stream: what a message that fails keeps waiting. Messages without a key are refused where keys are parked. @default 'park-key' */
+  readonly headOfLine?: StreamSettings['headOfLine']
+  /** Of a stream: what becomes of a message after its last attempt. @default 'release' */
+  readonly onExhausted?: StreamSettings['onExhausted']
+  /** Of a stream: what becomes of a group that has not read what retention would delete. @default 'hold' */
+  readonly onLag?: StreamSettings['onLag']
 }
 
 /** A binding written out. What is left out is not looked at. */
@@ -135,6 +159,9 @@ const QUEUE = z.strictObject({
   deadLetter: z.strictObject({ exchange: z.string(), routingKey: z.string().optional() }).optional(),
   ...FLOW,
   newerVersions: z.enum(['leave', 'dead-letter']).optional(),
+  headOfLine: z.enum(['park-key', 'block', 'skip']).optional(),
+  onExhausted: z.enum(['release', 'hold']).optional(),
+  onLag: z.enum(['hold', 'cut-off']).optional(),
 })
 
 const DEFINITION = z.strictObject({
@@ -207,26 +234,36 @@ function refuseTwins(named: readonly { readonly name: string }[], what: string):
   }
 }
 
-function queueOf<Name extends string>(
-  name: Name,
-  { kind, retry, maxCrashes, deadLetter, newerVersions, from: _, ...given }: ParsedQueue,
-): QueueSettings<Name> {
-  if (kind === 'stream') {
-    throw new NotSupported(
-      `kind: 'stream'`,
-      `streams are not built yet; leave the kind of queue "${name}" out for a standard queue`,
-    )
-  }
+function queueOf<Name extends string>(name: Name, queue: ParsedQueue): QueueSettings<Name> {
+  const { kind = 'standard', retry, maxCrashes, deadLetter, newerVersions, from: _, ...given } = queue
   const flow = flowOf(name, given as FlowSettings)
   return {
     name,
-    kind: 'standard',
+    kind,
     retry: retryOf(name, retry),
     maxCrashes: maxCrashes ?? DEFAULT_MAX_CRASHES,
     ...(deadLetter && { deadLetter: onwardOf(name, deadLetter) }),
     ...(flow && { flow }),
     ...(newerVersions && { newerVersions }),
+    ...streamOf(name, kind, queue),
   }
+}
+
+export const DEFAULT_STREAM: StreamSettings = Object.freeze({
+  headOfLine: 'park-key',
+  onExhausted: 'release',
+  onLag: 'hold',
+})
+
+const STREAM_OPTIONS = ['headOfLine', 'onExhausted', 'onLag'] as const
+
+function streamOf(name: string, kind: 'standard' | 'stream', queue: ParsedQueue): { stream?: StreamSettings } {
+  const given = STREAM_OPTIONS.filter((option) => queue[option] !== undefined)
+  if (kind === 'standard') {
+    if (given[0]) throw new InvalidTopology(name, `${given[0]} is for streams (kind: 'stream')`)
+    return {}
+  }
+  return { stream: { ...DEFAULT_STREAM, ...Object.fromEntries(given.map((option) => [option, queue[option]])) } }
 }
 
 function onwardOf(queue: string, { exchange, routingKey }: NonNullable<ParsedQueue['deadLetter']>): DeadLetterRoute {

@@ -1,6 +1,10 @@
+create sequence lane_position_number cache 1;
+
 create sequence migrations_id_seq cache 1;
 
 create sequence outbox_id cache 1;
+
+create sequence parked_number cache 1;
 
 create sequence position_number cache 1;
 
@@ -37,6 +41,28 @@ create type keyed as (
   key text,
   window_ms double precision,
   prints text[]
+);
+
+create type stream_row as (
+  id bigint,
+  base bigint,
+  tick bigint,
+  lane integer,
+  message_id uuid,
+  priority smallint,
+  exchange text,
+  routing_key text,
+  type text,
+  version integer,
+  key text,
+  correlation_id text,
+  causation_id text,
+  headers text,
+  payload text,
+  body bytea,
+  content_type text,
+  published_ms double precision,
+  expired boolean
 );
 
 create table attempts (
@@ -109,6 +135,7 @@ create table dead_letters (
   body bytea,
   content_type text,
   published_at timestamp with time zone,
+  grp text,
   PRIMARY KEY (id)
 );
 CREATE INDEX dead_letters_message ON dead_letters USING btree (message_id);
@@ -258,6 +285,39 @@ create table journal (
   PRIMARY KEY (id)
 );
 
+create table lane_leases (
+  id bigint not null generated always as identity,
+  grp integer not null,
+  lanes bigint not null,
+  token uuid not null default gen_random_uuid(),
+  holder text not null,
+  session integer,
+  expires_at timestamp with time zone not null,
+  PRIMARY KEY (id),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
+CREATE INDEX lane_leases_group ON lane_leases USING btree (grp);
+
+create table lane_positions (
+  grp integer not null,
+  number bigint not null default nextval('lane_position_number'::regclass),
+  lanes bigint not null,
+  base bigint not null,
+  tick bigint not null,
+  id bigint not null,
+  replay integer,
+  at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (grp, number),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
+
+create table lanes (
+  grp integer not null,
+  lane smallint not null,
+  PRIMARY KEY (grp, lane),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
+
 create table leases (
   id bigint not null generated always as identity,
   token uuid not null default gen_random_uuid(),
@@ -311,6 +371,32 @@ create table outbox (
 ) partition by RANGE (id);
 CREATE INDEX outbox_xid ON ONLY outbox USING btree (xid, id);
 
+create table parked (
+  grp integer not null,
+  key text not null,
+  number bigint not null default nextval('parked_number'::regclass),
+  message bigint not null,
+  message_id uuid not null,
+  PRIMARY KEY (grp, key, number)
+);
+CREATE INDEX parked_message ON parked USING btree (message);
+
+create table parked_keys (
+  grp integer not null,
+  key text not null,
+  lane smallint not null,
+  scope text not null,
+  attempts integer not null,
+  history jsonb not null,
+  due_at timestamp with time zone not null,
+  held boolean not null default false,
+  parked_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (grp, key),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE,
+  CHECK ((scope = ANY (ARRAY['key'::text, 'message'::text, 'lane'::text])))
+);
+CREATE INDEX parked_keys_due ON parked_keys USING btree (grp, due_at) WHERE (NOT held);
+
 create table partitions (
   name text not null,
   from_id bigint not null,
@@ -355,6 +441,7 @@ create table queues (
   declared_at timestamp with time zone not null default clock_timestamp(),
   flow jsonb not null default '{}'::jsonb,
   dead_letter jsonb,
+  stream jsonb,
   newer_versions text not null default 'leave'::text,
   UNIQUE (name),
   PRIMARY KEY (id),
@@ -383,6 +470,20 @@ with (
   autovacuum_vacuum_threshold=5000
 );
 CREATE INDEX ready_charged ON ready USING btree (queue, priority, "position") WHERE (crashes > 0);
+
+create table replays (
+  id integer not null generated always as identity,
+  grp integer not null,
+  tick bigint not null,
+  last_id bigint not null,
+  since timestamp with time zone,
+  before timestamp with time zone,
+  number bigint not null,
+  by text,
+  made_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (id),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
 
 create table requests (
   id uuid not null,
@@ -473,6 +574,20 @@ with (
 );
 CREATE INDEX spent_at ON spent USING btree (queue, at);
 
+create table stream_groups (
+  id integer not null generated always as identity,
+  queue integer not null,
+  name text not null,
+  since timestamp with time zone,
+  paused_until timestamp with time zone,
+  paused_by text,
+  pause_reason text,
+  made_at timestamp with time zone not null default clock_timestamp(),
+  UNIQUE (queue, name),
+  PRIMARY KEY (id),
+  FOREIGN KEY (queue) REFERENCES queues(id) ON DELETE CASCADE
+);
+
 create table tally (
   xid xid8 not null default pg_current_xact_id(),
   scope text not null,
@@ -487,6 +602,7 @@ create table ticks (
   snapshot pg_snapshot not null,
   top_id bigint not null,
   at timestamp with time zone not null default clock_timestamp(),
+  floor_id bigint not null default 0,
   PRIMARY KEY (number)
 );
 
@@ -573,6 +689,11 @@ returns void
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function bury_of_group(_group integer, _message bigint, _message_id uuid, _priority smallint, _attempts integer, _history jsonb, _reason text)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function cancel(_messages uuid[], _queue integer DEFAULT NULL::integer)
 returns TABLE(message_id uuid, queue text)
 language plpgsql
@@ -639,6 +760,11 @@ returns TABLE(source text, until timestamp with time zone, reason text)
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function closed_lanes(_group integer)
+returns bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function complete(lease_id bigint, token uuid, "position" bigint)
 returns boolean
 language plpgsql
@@ -684,6 +810,12 @@ language plpgsql
 create function drop_shells()
 returns boolean
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function due_keys(_group integer, _lanes bigint, _limit integer)
+returns TABLE(key text)
+language sql stable
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function due_schedules(_limit integer)
@@ -783,6 +915,25 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function free_key(_group integer, _key text)
+returns boolean
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function group_positions(_group integer)
+returns TABLE(number bigint, lanes bigint, base bigint, tick bigint, id bigint, replay integer, at timestamp with time zone)
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function groups_read_to()
+returns TABLE(tick bigint, floor_id bigint)
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function headers_match(_headers json, _match text, _arguments jsonb)
 returns boolean
 language sql immutable;
@@ -790,6 +941,23 @@ language sql immutable;
 create function headers_problem(_headers json)
 returns text
 language plpgsql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function hold_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], OUT held bigint, OUT parked text[], OUT paused boolean)
+returns record
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function hold_leased_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], _lease bigint, _token uuid, OUT held bigint, OUT parked text[], OUT paused boolean)
+returns record
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function id_after(_state text, _edge bigint, _a ticks, _b ticks, _chunk integer, _messages bigint, _last_id bigint)
+returns bigint
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function inherit_processed(_heir text, _from text)
@@ -801,6 +969,11 @@ language plpgsql
 create function is_v7(_id uuid)
 returns boolean
 language sql immutable;
+
+create function join_group(_group integer)
+returns integer
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
 
 create function json_depth(_text text, _limit integer)
 returns integer
@@ -815,10 +988,29 @@ create function keep_effect_attempts()
 returns trigger
 language plpgsql;
 
+create function lane_of(_key text, _id uuid)
+returns integer
+language sql stable;
+
+create function lease_lanes(_group integer, _lanes bigint, _lease_ms double precision, _holder text, _session integer)
+returns TABLE(lease bigint, token uuid, lanes bigint)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
 returns TABLE(lease bigint, token uuid, expires_at timestamp with time zone, delivery claimed)
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function leased_lanes(_group integer, _but bigint)
+returns bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function leave_group(_group integer)
+returns boolean
+language sql
   set search_path=⟨schema⟩, pg_temp;
 
 create function leave_out(_consumer text, _taken ready[], _known uuid[], _brought integer)
@@ -850,10 +1042,33 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function log_chunk(_state text, _a ticks, _b ticks, _after bigint, _edge bigint, _limit integer)
+returns SETOF outbox
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function look_at_groups(_groups integer[])
+returns TABLE(grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint)
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function look_at_queues(_queues integer[])
 returns TABLE(queue integer, ready boolean, closed text, closed_ms double precision, reason text, half_open boolean, flow text)
 language sql stable
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function look_between(_id bigint, _a ticks, _b ticks, _floor bigint, _chunk integer, OUT state text, OUT edge bigint)
+returns record
+language plpgsql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function make_group(_queue integer, _name text, _base bigint, _tick bigint, _id bigint, _since timestamp with time zone, OUT grp integer, OUT made boolean)
+returns record
+language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function make_inbox_part()
@@ -864,6 +1079,11 @@ language plpgsql
 create function make_partitions(_retention_ms double precision)
 returns boolean
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function members_of(_group integer)
+returns integer[]
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function message_problem(_exchange text, _routing_key text, _type text, _version integer, _key text, _priority integer, _delay_ms double precision, _deliver_at timestamp with time zone, _expires_in_ms double precision, _correlation_id text, _causation_id text, _headers json, _payload json, _body bytea, _content_type text, _payload_bytes integer)
@@ -878,6 +1098,11 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function move_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer)
+returns bigint
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function must_be_settled(_settled bigint[], _position bigint)
 returns void
 language plpgsql;
@@ -885,6 +1110,17 @@ language plpgsql;
 create function name_problem(_name text, _value text, _least integer)
 returns text
 language sql immutable;
+
+create function needed_ticks()
+returns SETOF bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function newest_tick()
+returns ticks
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
 
 create function next_between_ticks(_a pg_snapshot, _a_top bigint, _b pg_snapshot, _after bigint)
 returns bigint
@@ -951,9 +1187,25 @@ returns boolean
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function parked_of(_group integer, _key text, _limit integer)
+returns TABLE(key text, scope text, lane smallint, attempts integer, history jsonb, due_at timestamp with time zone, held boolean, parked_at timestamp with time zone, waiting bigint, message_id uuid, type text, payload text)
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function pass_lanes(_group integer, _lanes bigint[], _numbers bigint[], _base bigint, _tick bigint, _id bigint, _replay integer, OUT held bigint, OUT number bigint)
+returns record
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function pause(queue text, reason text DEFAULT NULL::text, duration interval DEFAULT NULL::interval)
 returns void
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function pause_group(_group integer, _for_ms double precision, _reason text, _by text)
+returns void
+language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function pause_queue(_queue integer, _source text, _for_ms double precision, _reason text, _by text)
@@ -970,8 +1222,29 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function position_at_time(_at timestamp with time zone, OUT base bigint, OUT tick bigint, OUT id bigint)
+returns record
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function position_latest(OUT base bigint, OUT tick bigint, OUT id bigint)
+returns record
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function position_of(_reader text)
 returns positions
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function position_of_message(_id uuid, _after boolean, OUT base bigint, OUT tick bigint, OUT id bigint)
+returns record
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function positions_before(_group integer, _number bigint)
+returns TABLE(number bigint, lanes bigint, base bigint, tick bigint, id bigint)
 language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
@@ -1054,6 +1327,14 @@ returns SETOF integer
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function read_stream(_queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _limit integer, _since timestamp with time zone, _before timestamp with time zone)
+returns SETOF stream_row
+language plpgsql
+  set enable_nestloop=off
+  set jit=off
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
 create function ready_queues(_queues integer[])
 returns SETOF integer
 language sql stable
@@ -1118,6 +1399,11 @@ returns record
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function release_lanes(_lease bigint, _token uuid)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function release_leased(_lease bigint, _token uuid, _positions bigint[], _delay_ms double precision DEFAULT 0)
 returns SETOF bigint
 language plpgsql
@@ -1146,6 +1432,11 @@ create function renew_effect_key(_operation text, _token bigint, _worker text, _
 returns boolean
 language plpgsql
   set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function renew_lanes(_lease bigint, _token uuid, _lease_ms double precision)
+returns boolean
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function replies_channel(_requester text)
@@ -1177,6 +1468,12 @@ returns boolean
 language sql
   set search_path=⟨schema⟩, pg_temp;
 
+create function resume_group(_group integer)
+returns boolean
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function resume_queue(_queue integer)
 returns boolean
 language plpgsql
@@ -1193,6 +1490,12 @@ returns double precision
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function retry_key(_group integer, _key text)
+returns boolean
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function review_effect(_operation text, _token bigint, _worker text, _reason text)
 returns boolean
 language plpgsql
@@ -1202,6 +1505,22 @@ language plpgsql
 create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer, OUT messages integer, OUT deliveries integer, OUT last_id bigint, OUT queues integer[])
 returns record
 language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function rows_between_ticks_after(_a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _limit integer)
+returns SETOF outbox
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function rows_between_ticks_below(_a pg_snapshot, _b pg_snapshot, _floor bigint, _top bigint, _limit integer)
+returns SETOF outbox
+language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1221,10 +1540,27 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function settle_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer, _parking text)
+returns bigint
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function settle_leased(_lease bigint, _token uuid, _consumer text, _outcomes jsonb, _inbox boolean)
 returns SETOF bigint
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function settle_parked(_group integer, _key text, _due_at text, _done bigint[], _attempts integer, _history jsonb, _delay_ms double precision, _held boolean, _dead text)
+returns boolean
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function skip_head(_group integer, _key text, _by text)
+returns integer
+language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function suspects(_queue integer, _limit integer, _below bigint[])
@@ -1238,6 +1574,12 @@ create function take(_consumer text, _taken ready[])
 returns SETOF claimed
 language plpgsql
   set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take_parked(_group integer, _key text, _limit integer, _lease_ms double precision)
+returns TABLE(number bigint, message bigint, message_id uuid, attempts integer, history jsonb, due_at text, missing boolean, m outbox)
+language plpgsql
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function take_replies(_ids uuid[])
@@ -1287,6 +1629,11 @@ language plpgsql
 
 create function trim_inbox(_retention_ms double precision)
 returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function trim_lane_positions()
+returns void
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 

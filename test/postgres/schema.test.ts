@@ -51,6 +51,7 @@ const WITHOUT_PATH = [
   'is_v7',
   'json_depth',
   'keep_effect_attempts',
+  'lane_of',
   'lock_class',
   'must_be_settled',
   'name_problem',

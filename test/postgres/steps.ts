@@ -108,8 +108,8 @@ export async function naiveCursor(pool: pg.Pool): Promise<void> {
 
 /** The shipped cursor, made to take every backlog for a large one. */
 export async function farCursor(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query(`select pg_get_functiondef('posthaste.relay_cycle'::regproc) as text`)
-  const near = replaced(rows[0].text, 'if b.top_id - a.top_id > stretch then', 'if b.top_id > a.top_id then')
+  const { rows } = await pool.query(`select pg_get_functiondef('posthaste.look_between'::regproc) as text`)
+  const near = replaced(rows[0].text, 'elsif _b.top_id - _a.top_id > stretch then', 'elsif _b.top_id > _a.top_id then')
   await pool.query(replaced(near, 'stretch constant bigint := 20 * _chunk', 'stretch constant bigint := _chunk'))
 }
 

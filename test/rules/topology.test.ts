@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { DanglingExchange, InvalidOption, InvalidTopology, NotSupported, UnknownOption } from '../../src/errors.ts'
+import { DanglingExchange, InvalidOption, InvalidTopology, UnknownOption } from '../../src/errors.ts'
 import { defineMessage } from '../../src/rules/contract.ts'
 import { DEFAULT_RETRY } from '../../src/rules/retry.ts'
 import { route } from '../../src/rules/route.ts'
@@ -67,10 +67,16 @@ describe('a topology', () => {
     expect(() => define(written)).toThrow(expect.objectContaining({ code: 'DANGLING_EXCHANGE', exchange: 'nowhere' }))
   })
 
-  test('with a stream is refused for now, in a sentence', () => {
-    const stream = () => defineTopology({ queues: { ledger: { kind: 'stream' } } })
-    expect(stream).toThrow(NotSupported)
-    expect(stream).toThrow(/streams are not built yet/)
+  test('with a stream says how its readers go about what fails', () => {
+    const { queues } = defineTopology({ queues: { ledger: { kind: 'stream', onExhausted: 'hold' } } })
+    expect(queues[0]).toMatchObject({
+      kind: 'stream',
+      stream: { headOfLine: 'park-key', onExhausted: 'hold', onLag: 'hold' },
+    })
+  })
+
+  test('refuses for a standard queue what is of streams', () => {
+    expect(() => defineTopology({ queues: { ledger: { headOfLine: 'skip' } } })).toThrow(/headOfLine is for streams/)
   })
 
   const bound = (kind: string, binding: object) => ({

@@ -1,0 +1,528 @@
+import type { AttemptError } from '../rules/error-summary.ts'
+import { readLanes, storedLanes } from '../rules/lane.ts'
+import type { Body, Claimed } from './claim.ts'
+import type { Query, Row } from './queryable.ts'
+import type { NewHistory } from './settle.ts'
+import type { Tables } from './tables.ts'
+
+/** An id of a position that says: everything up to its tick. */
+export const WHOLE = '9223372036854775807'
+
+/**
+ * How far a reader of the log has come: everything that tick `base` sees is done and, of what lies between `base` and `tick`, the ids up
+ * to `id`.
+ */
+export interface Position {
+  readonly base: string
+  readonly tick: string
+  readonly id: string
+}
+
+/** Before everything. */
+export const BEGINNING: Position = Object.freeze({ base: '0', tick: '0', id: WHOLE })
+
+export function samePosition(a: Position, b: Position): boolean {
+  return a.tick === b.tick && a.id === b.id && (a.base === b.base || a.id === WHOLE)
+}
+
+/** A message of a stream, as an attempt takes it. */
+export interface StreamRow extends Claimed {
+  readonly lane: number
+}
+
+/** What one look brought, and the position after it: the one it began at when nothing is new. */
+export interface Chunk {
+  readonly rows: readonly StreamRow[]
+  readonly end: Position
+}
+
+export interface ReadFrom {
+  readonly queue: number
+  readonly lanes: bigint
+  readonly from: Position
+  /** Rows of the log that are looked at, at most. */
+  readonly limit: number
+  /** No further than this tick, and of what lies between it and the one before no further than this id. @default the newest tick */
+  readonly until?: { readonly tick: string; readonly id?: string } | undefined
+  /** What was published before it is passed over. */
+  readonly since?: Date | null | undefined
+  /** What was published at it, or later, is passed over. */
+  readonly before?: Date | null | undefined
+}
+
+/** Reads the log after a position. Its last row is no message: see `chunkOf`. */
+export function readStream(t: Tables, { queue, lanes, from, limit, until, since, before }: ReadFrom): Query<Row> {
+  return {
+    name: 'posthaste.read_stream',
+    text: `select * from ${t.of('read_stream')}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    values: [
+      queue,
+      storedLanes(lanes),
+      from.base,
+      from.tick,
+      from.id,
+      until?.tick ?? null,
+      until?.id ?? null,
+      limit,
+      since ?? null,
+      before ?? null,
+    ],
+  }
+}
+
+/** Parts the messages from the position that comes after them. */
+export function chunkOf(rows: Row[]): Chunk {
+  const last = rows.pop()!
+  return {
+    rows: rows.map(streamRow),
+    end: { base: String(last.base), tick: String(last.tick), id: String(last.id) },
+  }
+}
+
+const NO_HISTORY: readonly AttemptError[] = Object.freeze([])
+
+function streamRow(row: Row): StreamRow {
+  return {
+    priority: 9 - row.priority,
+    position: String(row.id),
+    message: String(row.id),
+    messageId: row.message_id,
+    attempts: 0,
+    crashes: 0,
+    history: NO_HISTORY,
+    duplicate: false,
+    leftOut: false,
+    expired: row.expired,
+    lane: row.lane,
+    body: bodyOf(row),
+  }
+}
+
+function bodyOf(row: Row): Body {
+  return {
+    exchange: row.exchange,
+    routingKey: row.routing_key,
+    type: row.type,
+    version: row.version,
+    key: row.key,
+    correlationId: row.correlation_id,
+    causationId: row.causation_id,
+    headers: row.headers,
+    payload: row.payload,
+    bytes: row.body,
+    contentType: row.content_type,
+    publishedAt: new Date(Number(row.published_ms)),
+  }
+}
+
+const position = (row: Row): Position => ({ base: String(row.base), tick: String(row.tick), id: String(row.id) })
+
+/** The position after everything that the relay has seen of the log, and the time. */
+export function latestPosition(t: Tables): Query<Position & { readonly now: Date }> {
+  return {
+    text: `select *, clock_timestamp() as now from ${t.of('position_latest')}()`,
+    values: [],
+    decode: (row) => ({ ...position(row), now: new Date(row.now) }),
+  }
+}
+
+/** A position before everything published at a time or later; what is older comes too. */
+export function positionAtTime(t: Tables, at: Date): Query<Position> {
+  return { text: `select * from ${t.of('position_at_time')}($1)`, values: [at], decode: position }
+}
+
+/** The position just before a message, or just after it; null when the log does not hold it. */
+export function positionOfMessage(t: Tables, messageId: string, after = false): Query<Position | null> {
+  return {
+    text: `select * from ${t.of('position_of_message')}($1, $2)`,
+    values: [messageId, after],
+    decode: (row) => (row.tick === null ? null : position(row)),
+  }
+}
+
+// The lanes of a group
+
+/** Makes a group at a position, or finds it where it is. */
+export function makeGroup(
+  t: Tables,
+  { queue, name, at, since }: { queue: number; name: string; at: Position; since: Date | null },
+): Query<{ grp: number; made: boolean }> {
+  return {
+    text: `select grp, made from ${t.of('make_group')}($1, $2, $3, $4, $5, $6)`,
+    values: [queue, name, at.base, at.tick, at.id, since],
+  }
+}
+
+/** A group of a stream by its name, or no row. */
+export function groupNumber(t: Tables, queue: number, name: string): Query<{ id: number }> {
+  return { text: `select id from ${t.of('stream_groups')} where queue = $1 and name = $2`, values: [queue, name] }
+}
+
+/** The names of the groups of a stream. */
+export function groupNames(t: Tables, queue: number): Query<{ name: string }> {
+  return { text: `select name from ${t.of('stream_groups')} where queue = $1 order by name`, values: [queue] }
+}
+
+/** What a group passes over: messages of before it. */
+export function groupSince(t: Tables, group: number): Query<{ since: Date | null }> {
+  return { text: `select since from ${t.of('stream_groups')} where id = $1`, values: [group] }
+}
+
+export interface LanesAt {
+  readonly number: string
+  readonly lanes: bigint
+  readonly at: Position
+  readonly replay: number | null
+}
+
+/** Where the lanes of a group are, a row per position. */
+export function groupPositions(t: Tables, group: number): Query<LanesAt> {
+  return {
+    text: `select * from ${t.of('group_positions')}($1)`,
+    values: [group],
+    decode: (row) => ({
+      number: String(row.number),
+      lanes: readLanes(row.lanes),
+      at: position(row),
+      replay: row.replay,
+    }),
+  }
+}
+
+export interface ReplayWindow {
+  readonly tick: string
+  readonly lastId: string
+  readonly since: Date | null
+  readonly before: Date | null
+}
+
+export function replayWindow(t: Tables, replay: number): Query<ReplayWindow> {
+  return {
+    text: `select tick, last_id, since, before from ${t.of('replays')} where id = $1`,
+    values: [replay],
+    decode: (row) => ({ tick: String(row.tick), lastId: String(row.last_id), since: row.since, before: row.before }),
+  }
+}
+
+/** Joins a group, for as long as the session lives. */
+export function joinGroup(t: Tables, group: number): Query<{ pid: number }> {
+  return { text: `select ${t.of('join_group')}($1) as pid`, values: [group] }
+}
+
+export function leaveGroup(t: Tables, group: number): Query<unknown> {
+  return { text: `select ${t.of('leave_group')}($1)`, values: [group] }
+}
+
+export interface GroupLook {
+  readonly group: number
+  /** The sessions that have joined it. */
+  readonly members: readonly number[]
+  /** For how long it is paused; null when it is open. */
+  readonly pausedMs: number | null
+  /** Lanes that stand still behind a message that failed. */
+  readonly closed: bigint
+  /** Lanes that nobody has moved on for long. */
+  readonly stale: bigint
+  /** Until something parked is due; null when nothing is parked. */
+  readonly dueMs: number | null
+  /** The newest tick. */
+  readonly newest: string
+}
+
+/** What a process looks at now and then, for all its groups at once. */
+export function lookAtGroups(t: Tables, groups: readonly number[]): Query<GroupLook> {
+  return {
+    name: 'posthaste.look_at_groups',
+    text: `select * from ${t.of('look_at_groups')}($1::integer[])`,
+    values: [groups],
+    decode: (row) => ({
+      group: row.grp,
+      members: row.members,
+      pausedMs: row.paused_ms === null ? null : Number(row.paused_ms),
+      closed: readLanes(row.closed),
+      stale: readLanes(row.stale),
+      dueMs: row.due_ms === null ? null : Number(row.due_ms),
+      newest: String(row.newest),
+    }),
+  }
+}
+
+export interface LanesToHold {
+  readonly group: number
+  readonly lanes: bigint
+  /** The number of the position they are at. */
+  readonly number: string
+  /** The keys of the messages at hand. */
+  readonly keys: readonly string[]
+}
+
+export interface Held {
+  /** Those that were got. */
+  readonly held: bigint
+  /** Those of the keys that have something parked. */
+  readonly parked: readonly string[]
+  readonly paused: boolean
+}
+
+const held = (row: Row): Held => ({ held: readLanes(row.held), parked: row.parked, paused: row.paused })
+
+/** Takes lanes for the transaction it runs in: those that are free, and where the caller believes. */
+export function holdLanes(t: Tables, { group, lanes, number, keys }: LanesToHold): Query<Held> {
+  return {
+    name: 'posthaste.hold_lanes',
+    text: `select * from ${t.of('hold_lanes')}($1, $2, $3, $4::text[])`,
+    values: [group, storedLanes(lanes), number, keys],
+    decode: held,
+  }
+}
+
+export interface LaneLease {
+  readonly lease: string
+  readonly token: string
+}
+
+/** The same, of lanes that are leased; a lease that lapsed holds nothing. */
+export function holdLeasedLanes(
+  t: Tables,
+  { group, lanes, number, keys, lease, token }: LanesToHold & LaneLease,
+): Query<Held> {
+  return {
+    name: 'posthaste.hold_leased_lanes',
+    text: `select * from ${t.of('hold_leased_lanes')}($1, $2, $3, $4::text[], $5, $6)`,
+    values: [group, storedLanes(lanes), number, keys, lease, token],
+    decode: held,
+  }
+}
+
+/** Leases lanes, those that are free; no row when none is. */
+export function leaseLanes(
+  t: Tables,
+  {
+    group,
+    lanes,
+    leaseMs,
+    holder,
+    session,
+  }: { group: number; lanes: bigint; leaseMs: number; holder: string; session: number | null },
+): Query<LaneLease & { lanes: bigint }> {
+  return {
+    text: `select * from ${t.of('lease_lanes')}($1, $2, $3, $4, $5)`,
+    values: [group, storedLanes(lanes), leaseMs, holder, session],
+    decode: (row) => ({ lease: String(row.lease), token: row.token, lanes: readLanes(row.lanes) }),
+  }
+}
+
+export function renewLanes(t: Tables, { lease, token }: LaneLease, leaseMs: number): Query<{ renewed: boolean }> {
+  return { text: `select ${t.of('renew_lanes')}($1, $2, $3) as renewed`, values: [lease, token, leaseMs] }
+}
+
+export function releaseLanes(t: Tables, { lease, token }: LaneLease): Query<{ released: boolean }> {
+  return { text: `select ${t.of('release_lanes')}($1, $2) as released`, values: [lease, token] }
+}
+
+/** Whether a lease is held still; it is then, until the transaction ends. */
+export function leaseHolds(t: Tables, { lease, token }: LaneLease): Query<{ holds: boolean }> {
+  return {
+    text: `select true as holds from ${t.of('lane_leases')} where id = $1 and token = $2 and expires_at > clock_timestamp() for key share`,
+    values: [lease, token],
+  }
+}
+
+/** The keys, of those given, that have something parked. */
+export function parkedAmong(t: Tables, group: number, keys: readonly string[]): Query<{ key: string }> {
+  return {
+    name: 'posthaste.parked_among',
+    text: `select key from ${t.of('parked_keys')} where grp = $1 and key = any ($2::text[]) and scope = 'key'`,
+    values: [group, keys],
+  }
+}
+
+/** What a message came to that is not simply done. */
+export type Parking =
+  | {
+      readonly kind: 'dead'
+      readonly row: Claimed
+      readonly reason: string
+      readonly attempts: number
+      readonly history: NewHistory
+    }
+  | {
+      readonly kind: 'head'
+      readonly row: StreamRow
+      readonly key: string
+      readonly scope: 'key' | 'message' | 'lane'
+      readonly attempts: number
+      readonly history: NewHistory
+      readonly delayMs: number
+      readonly held: boolean
+    }
+  | { readonly kind: 'behind'; readonly row: StreamRow; readonly key: string }
+
+export interface LanesSettled {
+  readonly group: number
+  readonly lanes: bigint
+  readonly at: Position
+  readonly replay: number | null
+  readonly parking: readonly Parking[]
+}
+
+/**
+ * Appends the position of lanes that the transaction holds, and puts aside what failed; the last statement before COMMIT. Answers the number
+ * of the position, 0 when a replay has ended and the lanes are elsewhere.
+ */
+export function settleLanes(t: Tables, { group, lanes, at, replay, parking }: LanesSettled): Query<{ number: string }> {
+  return {
+    name: 'posthaste.settle_lanes',
+    text: `select ${t.of('settle_lanes')}($1, $2, $3, $4, $5, $6, $7) as number`,
+    values: [
+      group,
+      storedLanes(lanes),
+      at.base,
+      at.tick,
+      at.id,
+      replay,
+      parking.length > 0 ? JSON.stringify(parking.map(parkingFacts)) : null,
+    ],
+    decode: (row) => ({ number: String(row.number) }),
+  }
+}
+
+function parkingFacts(parking: Parking): object {
+  const { message, messageId, priority } = parking.row
+  const facts = { message, message_id: messageId, priority }
+  if (parking.kind === 'dead')
+    return { ...facts, dead: parking.reason, attempts: parking.attempts, history: parking.history }
+  const { key, row } = parking
+  if (parking.kind === 'behind') return { ...facts, key, lane: row.lane }
+  const { scope, attempts, history, delayMs, held } = parking
+  return { ...facts, key, lane: row.lane, scope, attempts, history, delay_ms: delayMs, held }
+}
+
+/** Moves lanes on where nothing was for them: sets of lanes, each at its own position, to one. */
+export function passLanes(
+  t: Tables,
+  {
+    group,
+    sets,
+    at,
+    replay,
+  }: {
+    group: number
+    sets: readonly { readonly lanes: bigint; readonly number: string }[]
+    at: Position
+    replay: number | null
+  },
+): Query<{ held: bigint; number: string }> {
+  return {
+    text: `select * from ${t.of('pass_lanes')}($1, $2::bigint[], $3::bigint[], $4, $5, $6, $7)`,
+    values: [
+      group,
+      sets.map(({ lanes }) => storedLanes(lanes)),
+      sets.map(({ number }) => number),
+      at.base,
+      at.tick,
+      at.id,
+      replay,
+    ],
+    decode: (row) => ({ held: readLanes(row.held), number: String(row.number ?? 0) }),
+  }
+}
+
+// What is parked
+
+/** Keys of these lanes whose head is due. */
+export function dueKeys(t: Tables, group: number, lanes: bigint, limit: number): Query<{ key: string }> {
+  return {
+    text: `select key from ${t.of('due_keys')}($1, $2, $3)`,
+    values: [group, storedLanes(lanes), limit],
+  }
+}
+
+export interface ParkedRow extends StreamRow {
+  /** Its place among what is parked. */
+  readonly number: string
+  readonly dueAt: string
+}
+
+/** Takes the first messages of a parked key, for the transaction it runs in or, with a lease, for a time. */
+export function takeParked(
+  t: Tables,
+  { group, key, limit, leaseMs }: { group: number; key: string; limit: number; leaseMs: number | null },
+): Query<ParkedRow> {
+  return {
+    text: `
+      select number, message, message_id, attempts, history, due_at, missing, (m).priority, (m).exchange, (m).routing_key, (m).type,
+             (m).version, (m).key, (m).correlation_id, (m).causation_id, (m).headers::text as headers, (m).payload::text as payload,
+             (m).body, (m).content_type, date_part('epoch', (m).published_at) * 1000 as published_ms,
+             coalesce((m).expires_at <= clock_timestamp(), false) as expired
+      from ${t.of('take_parked')}($1, $2, $3, $4)`,
+    values: [group, key, limit, leaseMs],
+    decode: (row) => ({
+      priority: 9 - (row.priority ?? 0),
+      position: String(row.message),
+      message: String(row.message),
+      messageId: row.message_id,
+      attempts: row.attempts,
+      crashes: 0,
+      history: (typeof row.history === 'string' ? JSON.parse(row.history) : row.history) ?? [],
+      duplicate: false,
+      leftOut: false,
+      expired: row.expired,
+      lane: -1,
+      body: row.missing ? null : bodyOf(row),
+      number: String(row.number),
+      dueAt: row.due_at,
+    }),
+  }
+}
+
+export interface ParkedSettled {
+  readonly group: number
+  readonly key: string
+  /** Of a lease: only while it is still the caller's. */
+  readonly dueAt: string | null
+  readonly done: readonly string[]
+  readonly attempts: number
+  readonly history: NewHistory
+  readonly delayMs: number
+  readonly held: boolean
+  readonly dead: readonly Extract<Parking, { kind: 'dead' }>[]
+}
+
+/** Ends an attempt of parked messages; false: they are somebody else's by now. */
+export function settleParked(t: Tables, settled: ParkedSettled): Query<{ settled: boolean }> {
+  const { group, key, dueAt, done, attempts, history, delayMs, held, dead } = settled
+  return {
+    text: `select ${t.of('settle_parked')}($1, $2, $3, $4::bigint[], $5, $6::text::jsonb, $7, $8, $9) as settled`,
+    values: [
+      group,
+      key,
+      dueAt,
+      done,
+      attempts,
+      JSON.stringify(history),
+      delayMs,
+      held,
+      dead.length > 0 ? JSON.stringify(dead.map(parkingFacts)) : null,
+    ],
+  }
+}
+
+// What is done to a group by hand, or by a handler
+
+export interface GroupPause {
+  readonly group: number
+  /** Null: until it is resumed. */
+  readonly forMs: number | null
+  readonly reason: string | null
+  readonly by: string | null
+}
+
+/** Nothing is read for the group, by no process, for a time or until it is resumed. */
+export function pauseGroup(t: Tables, { group, forMs, reason, by }: GroupPause): Query<unknown> {
+  return { text: `select ${t.of('pause_group')}($1, $2, $3, $4)`, values: [group, forMs, reason, by] }
+}
+
+export function resumeGroup(t: Tables, group: number): Query<{ resumed: boolean }> {
+  return { text: `select ${t.of('resume_group')}($1) as resumed`, values: [group] }
+}

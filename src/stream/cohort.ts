@@ -1,0 +1,183 @@
+import {
+  type Chunk,
+  type Position,
+  type ReplayWindow,
+  type StreamRow,
+  samePosition,
+  WHOLE,
+} from '../postgres/streams.ts'
+import { hasLane } from '../rules/lane.ts'
+
+/** Messages of one look at the log, for one strand. */
+interface Segment {
+  readonly base: string
+  readonly tick: string
+  readonly rows: readonly StreamRow[]
+  next: number
+  end: Position
+}
+
+/** What a strand works off next, and where its lanes are when that is done. */
+export interface Piece {
+  readonly rows: readonly StreamRow[]
+  /** After the last of them. */
+  readonly end: Position
+  /** Just after one of them. */
+  after(row: StreamRow): Position
+}
+
+/** Some lanes of a process that are at one position: their messages are worked off one after the other. */
+export class Strand {
+  lanes: bigint
+  /** The number of the position they are at. */
+  number: string
+  at: Position
+  readonly replay: number | null
+  /** As far as has been read for it. */
+  end: Position
+  busy = false
+  /** Lanes that somebody else is to have, as soon as the strand rests. */
+  shed = 0n
+  #segments: Segment[] = []
+  #buffered = 0
+
+  constructor(lanes: bigint, number: string, at: Position, replay: number | null) {
+    this.lanes = lanes
+    this.number = number
+    this.at = at
+    this.end = at
+    this.replay = replay
+  }
+
+  get buffered(): number {
+    return this.#buffered
+  }
+
+  /** It has done what was read for it, and its lanes may be moved on to there. */
+  get idle(): boolean {
+    return !this.busy && this.#buffered === 0
+  }
+
+  feed({ base, tick }: Position, rows: readonly StreamRow[], end: Position): void {
+    this.end = end
+    if (rows.length > 0) this.#segments.push({ base, tick, rows, next: 0, end })
+    else if (this.#segments.length > 0) this.#segments.at(-1)!.end = end
+    this.#buffered += rows.length
+  }
+
+  /** The next messages, as many as may share a transaction. They stay until `passed`. */
+  next(most: number): Piece {
+    const segment = this.#segments[0]!
+    const { base, tick } = segment
+    const rows = segment.rows.slice(segment.next, segment.next + most)
+    const after = (row: StreamRow) => ({ base, tick, id: row.message })
+    const last = segment.next + rows.length === segment.rows.length
+    return { rows, after, end: last ? segment.end : after(rows.at(-1)!) }
+  }
+
+  /** So many of them are done with; those that are left belong to the lanes that are left. */
+  passed(rows: number): void {
+    const segment = this.#segments[0]!
+    segment.next += rows
+    this.#buffered -= rows
+    if (segment.next === segment.rows.length) this.#segments.shift()
+  }
+
+  drop(lanes: bigint): void {
+    this.lanes &= ~lanes
+    this.shed &= ~lanes
+    if (lanes === 0n || this.#buffered === 0) return
+    const kept: Segment[] = []
+    for (const { base, tick, rows, next, end } of this.#segments) {
+      const mine = rows.slice(next).filter(({ lane }) => hasLane(this.lanes, lane))
+      if (mine.length > 0) kept.push({ base, tick, rows: mine, next: 0, end })
+      else if (kept.length > 0) kept.at(-1)!.end = end
+    }
+    this.#segments = kept
+    this.#buffered = kept.reduce((sum, { rows }) => sum + rows.length, 0)
+  }
+}
+
+/** A part of the log that is read again: no further than its end, and only what was published in its window. */
+export interface Replaying extends ReplayWindow {
+  readonly id: number
+}
+
+/** Strands that are read for together: one look at the log for all their lanes. */
+export class Cohort {
+  cursor: Position
+  readonly strands: Strand[]
+  readonly replay: Replaying | undefined
+  reading = false
+  /** Nothing was there at the last look. */
+  drained = false
+  /** When the last look began, and whether it brought little. */
+  lookedAt = Number.NEGATIVE_INFINITY
+  little = false
+
+  constructor(cursor: Position, strands: readonly Strand[], replay: Replaying | undefined) {
+    this.cursor = cursor
+    this.strands = [...strands]
+    this.replay = replay
+  }
+
+  get lanes(): bigint {
+    return this.strands.reduce((lanes, strand) => lanes | strand.lanes, 0n)
+  }
+
+  get buffered(): number {
+    return this.strands.reduce((sum, { buffered }) => sum + buffered, 0)
+  }
+
+  feed({ rows, end }: Chunk): void {
+    for (const [strand, mine] of this.#dealt(rows)) strand.feed(end, mine, end)
+    this.drained = samePosition(this.cursor, end)
+    this.cursor = end
+  }
+
+  #dealt(rows: readonly StreamRow[]): Iterable<[Strand, readonly StreamRow[]]> {
+    if (this.strands.length === 1) {
+      const [only] = this.strands
+      return [[only!, rows.every(({ lane }) => hasLane(only!.lanes, lane)) ? rows : mineOf(only!, rows)]]
+    }
+    const dealt = new Map<Strand, StreamRow[]>(this.strands.map((strand) => [strand, []]))
+    const owners: (StreamRow[] | undefined)[] = Array.from({ length: 64 }, (_, lane) => {
+      const owner = this.strands.find(({ lanes }) => hasLane(lanes, lane))
+      return owner && dealt.get(owner)
+    })
+    for (const row of rows) owners[row.lane]?.push(row)
+    return dealt
+  }
+
+  /** Takes over the strands of one that has come to the same position. */
+  absorb(other: Cohort): boolean {
+    if (this.reading || other.reading || this.replay?.id !== other.replay?.id) return false
+    if (!samePosition(this.cursor, other.cursor)) return false
+    this.strands.push(...other.strands)
+    return true
+  }
+
+  /**
+   * How far it may read so that it meets one that is ahead of it, where the two become one; undefined for as far as there is
+   * anything.
+   */
+  stop(others: Iterable<Cohort>): { readonly tick: string; readonly id?: string } | undefined {
+    if (this.replay) return { tick: this.replay.tick, ...(this.replay.lastId !== WHOLE && { id: this.replay.lastId }) }
+    const next = [...others]
+      .filter((other) => other !== this && !other.replay && isBefore(this.cursor, other.cursor))
+      .sort((a, b) => (isBefore(a.cursor, b.cursor) ? -1 : 1))[0]
+    if (!next) return undefined
+    const base = this.cursor.id === WHOLE ? this.cursor.tick : this.cursor.base
+    const meets = next.cursor.id !== WHOLE && next.cursor.base === base
+    return meets ? { tick: next.cursor.tick, id: next.cursor.id } : { tick: next.cursor.tick }
+  }
+}
+
+function mineOf({ lanes }: Strand, rows: readonly StreamRow[]): StreamRow[] {
+  return rows.filter(({ lane }) => hasLane(lanes, lane))
+}
+
+function isBefore(a: Position, b: Position): boolean {
+  if (a.tick !== b.tick) return BigInt(a.tick) < BigInt(b.tick)
+  return BigInt(a.id) < BigInt(b.id)
+}

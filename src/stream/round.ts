@@ -1,0 +1,197 @@
+import { Attempt, AttemptCut } from '../consumer/attempt.ts'
+import { lendTransaction } from '../consumer/context.ts'
+import { verdictOnError } from '../consumer/failing.ts'
+import { Group, type Member } from '../consumer/group.ts'
+import type { Prepared } from '../consumer/handlers.ts'
+import { Savepoint } from '../consumer/savepoint.ts'
+import { DUPLICATE, type Judged, RETURNED, type Verdict, verdictOf } from '../consumer/verdict.ts'
+import { HandlerTimeout } from '../errors.ts'
+import type { Queryable } from '../postgres/queryable.ts'
+import type { StreamRow } from '../postgres/streams.ts'
+import { isTransient } from '../rules/error-summary.ts'
+import type { StreamSeat } from './seat.ts'
+
+/** A message failed that had written something: the transaction is to be taken back, and its messages worked off with care. */
+export class Spoilt extends Error {}
+
+/** A handler that did not end took the transaction with it, and when the server has let go of that. */
+export class Cut extends Error {
+  readonly rows: readonly StreamRow[]
+  readonly reason: Error
+  readonly abandoned: Promise<void>
+
+  constructor(rows: readonly StreamRow[], reason: Error, abandoned: Promise<void>) {
+    super(reason.message)
+    this.rows = rows
+    this.reason = reason
+    this.abandoned = abandoned
+  }
+}
+
+/** Knows whether a handler reached for its transaction, and sets nothing. */
+class Touch {
+  touched = false
+
+  set(): void {
+    this.touched = true
+  }
+}
+
+export interface RoundOptions<Tx> {
+  readonly tx: Tx
+  readonly queryable: Queryable
+  /** A savepoint for each message, so that one that fails takes nobody with it. */
+  readonly careful: boolean
+  /** What messages have failed with in an earlier transaction. */
+  readonly blamed: ReadonlyMap<string, unknown>
+  /** Ids that were processed before. */
+  readonly known: ReadonlySet<string>
+}
+
+/**
+ * The handlers of one transaction, one after the other. Without care all share it: no statement is ours between two messages, and
+ * one that fails spoils it. With care each has a savepoint.
+ */
+export class Round<Tx> {
+  readonly #seat: StreamSeat<Tx>
+  readonly #options: RoundOptions<Tx>
+  readonly #savepoint: Savepoint | undefined
+
+  constructor(seat: StreamSeat<Tx>, options: RoundOptions<Tx>) {
+    this.#seat = seat
+    this.#options = options
+    this.#savepoint = options.careful ? new Savepoint(options.queryable) : undefined
+  }
+
+  /** Judges messages in their order until one says stop; those that wait are passed over. */
+  async judge(
+    rows: readonly StreamRow[],
+    waits: (row: StreamRow) => boolean,
+    enter: (row: StreamRow, judged: Judged) => boolean,
+  ): Promise<void> {
+    let members: Member[] = []
+    const flush = async () => {
+      const group = members
+      members = []
+      return group.length === 0 || (await this.#judgeGroup(group, enter))
+    }
+    for (const row of rows) {
+      const prepared = await this.#prepared(row)
+      const joins = 'handler' in prepared && prepared.batch && !this.#options.careful
+      if (!joins || (members[0] && members[0].prepared.handler !== prepared.handler)) {
+        if (!(await flush())) return
+      }
+      if (waits(row)) continue
+      if (joins) members.push({ row, prepared })
+      else if (!enter(row, await this.#judged(row, prepared))) return
+    }
+    await flush()
+  }
+
+  async #prepared(row: StreamRow): Promise<Prepared | Verdict> {
+    const { seat, blamed, known } = { seat: this.#seat, ...this.#options }
+    if (known.has(row.messageId)) return DUPLICATE
+    if (blamed.has(row.messageId)) return verdictOnError(seat, row, row.attempts + 1, blamed.get(row.messageId))
+    return await seat.handlers.prepare(row, seat, row.attempts + 1)
+  }
+
+  async #judged(row: StreamRow, prepared: Prepared | Verdict): Promise<Judged> {
+    const attempt = row.attempts + 1
+    if (!this.#mayBegin) return { row, attempt, verdict: RETURNED, durationMs: 0 }
+    if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
+    this.#tellStarted(row, prepared)
+    const startedAt = performance.now()
+    const verdict = prepared.batch
+      ? (await this.#attemptGroup([{ row, prepared }]))[0]!
+      : await this.#attempt(row, prepared)
+    return { row, attempt, verdict, durationMs: performance.now() - startedAt }
+  }
+
+  async #judgeGroup(members: readonly Member[], enter: (row: StreamRow, judged: Judged) => boolean): Promise<boolean> {
+    const startedAt = performance.now()
+    for (const { row, prepared } of members) this.#tellStarted(row as StreamRow, prepared)
+    const verdicts = this.#mayBegin ? await this.#attemptGroup(members) : members.map(() => RETURNED)
+    const durationMs = (performance.now() - startedAt) / members.length
+    return members.every(({ row }, n) =>
+      enter(row as StreamRow, { row, attempt: row.attempts + 1, verdict: verdicts[n]!, durationMs }),
+    )
+  }
+
+  async #attempt(row: StreamRow, { handler, delivery, settle }: Prepared): Promise<Verdict> {
+    const { queue } = this.#seat
+    return await this.#inAttempt([row], delivery, async (context) => {
+      const outcome = settle(await handler(delivery, context))
+      return [verdictOf(outcome, delivery.attempt, queue.retry)]
+    }).then(([verdict]) => verdict!)
+  }
+
+  async #attemptGroup(members: readonly Member[]): Promise<Verdict[]> {
+    const { queue } = this.#seat
+    const group = new Group(members)
+    return await this.#inAttempt(group.rows as readonly StreamRow[], group.cause, async (context) => {
+      const outcomes = group.outcomes(await group.call(context))
+      return outcomes.map((outcome, n) => verdictOf(outcome, group.rows[n]!.attempts + 1, queue.retry))
+    })
+  }
+
+  async #inAttempt(
+    rows: readonly StreamRow[],
+    cause: Parameters<typeof lendTransaction>[2],
+    call: (context: unknown) => Promise<Verdict[]>,
+  ): Promise<Verdict[]> {
+    const { queue, timeoutMs, attempts } = this.#seat
+    const { tx, queryable } = this.#options
+    const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    const savepoint = this.#savepoint ?? new Touch()
+    const { context, revoke } = lendTransaction(this.#seat, attempt, cause, { tx, queryable, savepoint })
+    attempts.add(attempt)
+    try {
+      const verdicts = await attempt.run(() => call(context))
+      revoke()
+      await this.#kept(verdicts, savepoint)
+      return verdicts
+    } catch (error) {
+      revoke()
+      return await this.#failed(rows, attempt, savepoint, error)
+    } finally {
+      attempts.delete(attempt)
+    }
+  }
+
+  // What the handler itself wants retried or dead-lettered leaves as little behind as what failed.
+  async #kept(verdicts: readonly Verdict[], savepoint: Savepoint | Touch): Promise<void> {
+    const nothing = verdicts.every(({ kind }) => kind === 'retry' || kind === 'dead' || kind === 'returned')
+    if (savepoint instanceof Touch) {
+      if (nothing && savepoint.touched) throw new Spoilt()
+    } else if (nothing) await savepoint.undo()
+    else await savepoint.keep()
+  }
+
+  async #failed(
+    rows: readonly StreamRow[],
+    { cutBy }: Attempt,
+    savepoint: Savepoint | Touch,
+    error: unknown,
+  ): Promise<Verdict[]> {
+    const { database } = this.#seat.context
+    if (error instanceof AttemptCut) throw new Cut(rows, error.reason, database.abandon(this.#options.tx))
+    if (error instanceof Spoilt || (savepoint.touched && isTransient(error))) throw error
+    if (savepoint instanceof Touch) {
+      if (savepoint.touched || rows.length > 1) throw new Spoilt()
+    } else await savepoint.undo()
+    if (cutBy && !(cutBy instanceof HandlerTimeout)) return rows.map(() => RETURNED)
+    return rows.map((row) => verdictOnError(this.#seat, row, row.attempts + 1, cutBy ?? error))
+  }
+
+  #tellStarted(row: StreamRow, { delivery }: Prepared): void {
+    const { context, queue, groupName } = this.#seat
+    if (!context.events.heard('attempt-started')) return
+    const { messageId } = row
+    const told = { queue: queue.name, group: groupName, messageId, type: delivery.type, attempt: delivery.attempt }
+    context.events.emit('attempt-started', told)
+  }
+
+  get #mayBegin(): boolean {
+    return !this.#seat.stopping.aborted && this.#seat.gate.passable
+  }
+}

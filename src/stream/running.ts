@@ -1,0 +1,452 @@
+import { Flow } from '../consumer/flow.ts'
+import { Gate } from '../consumer/gate.ts'
+import type { Handlers } from '../consumer/handlers.ts'
+import type { ConsumerPlace } from '../consumer/running.ts'
+import { report } from '../consumer/seat.ts'
+import type { ConsumerOptions } from '../consumer.ts'
+import { NotSupported, Stopped } from '../errors.ts'
+import { Backoff } from '../machinery/backoff.ts'
+import { Throttle } from '../machinery/throttle.ts'
+import { within } from '../machinery/within.ts'
+import type { QueueLook } from '../postgres/flow.ts'
+import { run } from '../postgres/queryable.ts'
+import {
+  chunkOf,
+  dueKeys,
+  type GroupLook,
+  groupPositions,
+  groupSince,
+  type LanesAt,
+  readStream,
+  replayWindow,
+  samePosition,
+} from '../postgres/streams.ts'
+import { summarise } from '../rules/error-summary.ts'
+import { ALL_LANES, dealtLanes, shareOf } from '../rules/lane.ts'
+import { DEFAULT_STREAM } from '../rules/topology.ts'
+import { StreamAtLeastOnce } from './at-least-once.ts'
+import { Cohort, type Replaying, Strand } from './cohort.ts'
+import { StreamExactlyOnce } from './exactly-once.ts'
+import type { StreamMode } from './mode.ts'
+import { type Roll, rollOf } from './roll.ts'
+import type { StreamSeat } from './seat.ts'
+
+const ABORT_GRACE_MS = 1_000
+const LAST_WORDS_MS = 10_000
+
+/** How many rows of the log one look takes at most. */
+const LOOK_ROWS = 5_000
+/** Nothing more is read for strands that have so many messages in hand. */
+const MOST_BUFFERED = 2 * LOOK_ROWS
+/** A strand that others have left so far behind gives its lanes up, to be read for on their own. */
+const FAR_BEHIND = LOOK_ROWS
+/** What comes in drops is read a little later, and more of it at once. */
+const LINGER_MS = 10
+const IDLE_PASS_MS = 1_000
+const DEFAULT_BATCH = 100
+const MOST_DUE = 100
+
+/** A reader of a stream between its start and its stop: a share of the lanes of its group. */
+export class StreamRunning<Tx> {
+  readonly #place: ConsumerPlace<Tx>
+  readonly #options: Required<ConsumerOptions>
+  readonly #seat: StreamSeat<Tx>
+  readonly #stopping = new AbortController()
+  readonly #roll: Roll
+  readonly #mode: StreamMode
+  readonly #batchSize: number
+  readonly #cohorts = new Set<Cohort>()
+  readonly #underWay = new Set<Promise<void>>()
+  readonly #backoff = new Backoff()
+  readonly #throttle = new Throttle()
+  readonly #parkedUnderWay = new Set<string>()
+  #wanted = 0n
+  #adopting = false
+  #paused = false
+  #since: Date | null = null
+  #pause: NodeJS.Timeout | undefined
+  #linger: NodeJS.Timeout | undefined
+  #passing: NodeJS.Timeout | undefined
+  #leave: (() => void)[] = []
+  #leaveRoll: (() => Promise<void>) | undefined
+
+  constructor(
+    place: ConsumerPlace<Tx>,
+    options: Required<ConsumerOptions>,
+    handlers: Handlers,
+    { number, group, look }: { readonly number: number; readonly group: number; readonly look: QueueLook | undefined },
+  ) {
+    this.#place = place
+    this.#options = options
+    const { context, outbox, queue } = place
+    const groupName = options.group ?? queue.name
+    const gate = new Gate({
+      queue: queue.name,
+      events: context.events,
+      opened: () => this.#pump(),
+      look: () => place.claims.look(),
+    })
+    this.#seat = {
+      context,
+      outbox,
+      queue,
+      number,
+      handlers,
+      timeoutMs: options.timeoutMs,
+      onError: options.onError,
+      attempts: new Set(),
+      stopping: this.#stopping.signal,
+      flow: new Flow(),
+      gate,
+      scheduled: () => {},
+      group,
+      groupName,
+      settings: queue.stream ?? DEFAULT_STREAM,
+      guarded: options.replayGuard,
+      consumer: `${queue.name}/${groupName}`,
+    }
+    this.#roll = rollOf(context as never)
+    this.#mode = this.#modeOf()
+    this.#batchSize = options.batchSize === 'auto' ? DEFAULT_BATCH : options.batchSize
+    this.#seeQueue(look)
+  }
+
+  start(): void {
+    const { context, claims, queue } = this.#place
+    const { guarantee, concurrency } = this.#options
+    this.#leave.push(
+      claims.enlist(this.#seat.number, { wake: () => this.#wake(), see: (look) => this.#seeQueue(look) }),
+    )
+    const roll = this
+    this.#leaveRoll = this.#roll.enlist(this.#seat.group, {
+      see: (look, member) => this.#see(look, member),
+      get active() {
+        return roll.#active
+      },
+    })
+    this.#passing = setInterval(() => this.#keep(this.#passIdle()), IDLE_PASS_MS)
+    context.events.emit('consumer-started', { queue: queue.name, group: this.#seat.groupName, guarantee, concurrency })
+  }
+
+  async stop(timeoutMs: number): Promise<void> {
+    this.#stopping.abort()
+    for (const leave of this.#leave.splice(0)) leave()
+    clearTimeout(this.#pause)
+    clearTimeout(this.#linger)
+    clearInterval(this.#passing)
+    this.#seat.gate.stop()
+    const unfinished = (await within(timeoutMs, this.#idle())) ? 0 : await this.#cut()
+    await within(LAST_WORDS_MS, this.#passAll())
+    await within(LAST_WORDS_MS, Promise.all([this.#mode.close?.(), this.#leaveRoll?.()]))
+    const { queue } = this.#place
+    this.#place.context.events.emit('consumer-stopped', { queue: queue.name, group: this.#seat.groupName, unfinished })
+  }
+
+  #modeOf(): StreamMode {
+    const { guarantee, leaseMs } = this.#options
+    if (guarantee === 'exactly-once-effects') return new StreamExactlyOnce(this.#seat)
+    if (guarantee === 'at-most-once')
+      throw new NotSupported(guarantee, 'streams are read with exactly-once effects or at least once')
+    return new StreamAtLeastOnce(this.#seat, { leaseMs, member: () => this.#roll.member, lost: () => this.#lostAll() })
+  }
+
+  get #active(): boolean {
+    return this.#underWay.size > 0 || [...this.#cohorts].some(({ drained }) => !drained)
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay)
+  }
+
+  async #cut(): Promise<number> {
+    const unfinished = this.#seat.attempts.size
+    const stopped = new Stopped(`consumer of ${this.#place.queue.name}`)
+    for (const attempt of this.#seat.attempts) attempt.cut(stopped, ABORT_GRACE_MS)
+    await within(ABORT_GRACE_MS + LAST_WORDS_MS, this.#idle())
+    return unfinished
+  }
+
+  #keep(work: Promise<void>): void {
+    const kept = work.catch((error) => this.#failed(error)).finally(() => this.#underWay.delete(kept))
+    this.#underWay.add(kept)
+  }
+
+  /** The relay says that there is something new. */
+  #wake(): void {
+    for (const cohort of this.#cohorts) cohort.drained = false
+    this.#pump()
+  }
+
+  #seeQueue(look: QueueLook | undefined): void {
+    this.#seat.flow.see(look)
+    this.#seat.gate.see(look)
+  }
+
+  // Lanes
+
+  #see(look: GroupLook, member: number | undefined): void {
+    if (this.#stopping.signal.aborted) return
+    this.#paused = look.pausedMs !== null
+    const share = member === undefined ? ALL_LANES : shareOf(member, look.members)
+    this.#wanted = (share | look.stale) & ~look.closed
+    this.#shed()
+    if ((this.#wanted & ~this.#owned) !== 0n) this.#adopt()
+    if (look.dueMs !== null && look.dueMs <= 0) this.#keep(this.#retryParked())
+    // what nobody was told of is found by looking now and then
+    if ([...this.#cohorts].some(({ cursor }) => BigInt(cursor.tick) < BigInt(look.newest))) this.#wake()
+  }
+
+  get #owned(): bigint {
+    let owned = 0n
+    for (const cohort of this.#cohorts) owned |= cohort.lanes
+    return owned
+  }
+
+  #shed(): void {
+    for (const cohort of this.#cohorts)
+      for (const strand of cohort.strands) {
+        const surplus = strand.lanes & ~this.#wanted
+        if (surplus === 0n) strand.shed = 0n
+        else if (strand.busy) strand.shed = surplus
+        else this.#drop(cohort, strand, surplus)
+      }
+  }
+
+  // They belong to nobody from here on, and the next look says who takes them.
+  #drop(cohort: Cohort, strand: Strand, lanes: bigint): void {
+    if (lanes === 0n) return
+    strand.drop(lanes)
+    if (this.#mode.release) this.#keep(this.#mode.release(lanes))
+    if (strand.lanes === 0n) cohort.strands.splice(cohort.strands.indexOf(strand), 1)
+    if (cohort.strands.length === 0) this.#cohorts.delete(cohort)
+  }
+
+  #lostAll(): void {
+    for (const cohort of this.#cohorts)
+      for (const strand of [...cohort.strands]) {
+        if (strand.busy) strand.shed = strand.lanes
+        else this.#drop(cohort, strand, strand.lanes)
+      }
+    this.#roll.hurry()
+  }
+
+  #adopt(): void {
+    if (this.#adopting || this.#pause !== undefined) return
+    this.#adopting = true
+    this.#keep(
+      this.#adoptWanted().finally(() => {
+        this.#adopting = false
+        this.#pump()
+      }),
+    )
+  }
+
+  async #adoptWanted(): Promise<void> {
+    const { context, group } = this.#seat
+    const asked = this.#wanted & ~this.#owned
+    const lanes = this.#mode.take ? await this.#mode.take(asked) : asked
+    if (lanes === 0n) return
+    const [found] = await run(context.database, groupSince(context.tables, group))
+    this.#since = found?.since ?? null
+    for (const set of await run(context.database, groupPositions(context.tables, group))) {
+      const mine = set.lanes & lanes
+      if (mine !== 0n && !this.#stopping.signal.aborted) await this.#settleDown(mine, set)
+    }
+  }
+
+  async #settleDown(lanes: bigint, { number, at, replay }: LanesAt): Promise<void> {
+    const strands = dealtLanes(lanes, this.#options.concurrency).map((some) => new Strand(some, number, at, replay))
+    const cohort = new Cohort(at, strands, await this.#replaying(replay))
+    if (![...this.#cohorts].some((other) => other.absorb(cohort))) this.#cohorts.add(cohort)
+  }
+
+  async #replaying(id: number | null): Promise<Replaying | undefined> {
+    if (id === null) return undefined
+    const { context } = this.#seat
+    const [window] = await run(context.database, replayWindow(context.tables, id))
+    return window && { id, ...window }
+  }
+
+  // Reading and working
+
+  /** Begins everything that may be begun now. */
+  #pump(): void {
+    if (this.#stopping.signal.aborted || this.#pause !== undefined || this.#paused || !this.#seat.gate.open) return
+    for (const cohort of [...this.#cohorts]) this.#join(cohort)
+    for (const cohort of this.#cohorts) {
+      for (const strand of [...cohort.strands]) this.#begin(cohort, strand)
+      if (this.#mayRead(cohort)) this.#keep(this.#read(cohort))
+    }
+  }
+
+  #join(cohort: Cohort): void {
+    for (const other of this.#cohorts)
+      if (other !== cohort && this.#cohorts.has(cohort) && other.absorb(cohort)) this.#cohorts.delete(cohort)
+  }
+
+  #mayRead(cohort: Cohort): boolean {
+    if (cohort.reading || cohort.drained || cohort.strands.length === 0) return false
+    if (cohort.buffered >= MOST_BUFFERED) {
+      this.#leaveBehind(cohort)
+      return false
+    }
+    const restMs = cohort.little ? cohort.lookedAt + LINGER_MS - performance.now() : 0
+    if (restMs <= 0) return true
+    this.#linger ??= setTimeout(() => {
+      this.#linger = undefined
+      this.#pump()
+    }, restMs)
+    return false
+  }
+
+  // One that is slow does not make the others wait: its lanes are read for on their own, from where they are.
+  #leaveBehind(cohort: Cohort): void {
+    if (cohort.strands.length < 2 || cohort.strands.every(({ buffered }) => buffered > 0)) return
+    for (const strand of cohort.strands) if (strand.busy && strand.buffered > FAR_BEHIND) strand.shed = strand.lanes
+  }
+
+  async #read(cohort: Cohort): Promise<void> {
+    const { context, number } = this.#seat
+    cohort.reading = true
+    cohort.lookedAt = performance.now()
+    try {
+      const replay = cohort.replay
+      const rows = await run(
+        context.database,
+        readStream(context.tables, {
+          queue: number,
+          lanes: cohort.lanes,
+          from: cohort.cursor,
+          limit: LOOK_ROWS,
+          until: cohort.stop(this.#cohorts),
+          since: replay ? replay.since : this.#since,
+          before: replay?.before,
+        }),
+      )
+      const chunk = chunkOf(rows)
+      cohort.little = chunk.rows.length < LOOK_ROWS / 10
+      cohort.feed(chunk)
+      this.#backoff.reset()
+      if (replay && cohort.drained) this.#keep(this.#passIdle())
+    } finally {
+      cohort.reading = false
+      setImmediate(() => this.#pump())
+    }
+  }
+
+  #begin(cohort: Cohort, strand: Strand): void {
+    if (strand.busy || strand.buffered === 0 || this.#slotsTaken >= this.#options.concurrency) return
+    strand.busy = true
+    this.#slotsTaken += 1
+    this.#keep(this.#work(cohort, strand))
+  }
+
+  #slotsTaken = 0
+
+  async #work(cohort: Cohort, strand: Strand): Promise<void> {
+    try {
+      const worked = await this.#mode.work(strand, strand.next(this.#batchSize))
+      this.#backoff.reset()
+      strand.passed(worked.rows)
+      strand.number = worked.number
+      strand.at = worked.at
+      this.#lose(cohort, strand, worked.number === '0' ? strand.lanes : strand.lanes & ~worked.lanes)
+    } catch (error) {
+      // what is known of the lanes may be wrong now
+      this.#lose(cohort, strand, strand.lanes)
+      throw error
+    } finally {
+      strand.busy = false
+      this.#slotsTaken -= 1
+      if (strand.shed !== 0n) {
+        this.#drop(cohortOf(this.#cohorts, strand) ?? cohort, strand, strand.shed)
+        this.#roll.hurry()
+      }
+      setImmediate(() => this.#pump())
+    }
+  }
+
+  // Somebody else has moved them, or holds them.
+  #lose(cohort: Cohort, strand: Strand, lanes: bigint): void {
+    if (lanes === 0n) return
+    this.#drop(cohortOf(this.#cohorts, strand) ?? cohort, strand, lanes)
+    this.#roll.hurry()
+  }
+
+  async #passIdle(): Promise<void> {
+    if (this.#pause !== undefined || this.#stopping.signal.aborted) return
+    await this.#passAll()
+  }
+
+  /** Writes down how far lanes have come that nothing was for. */
+  async #passAll(): Promise<void> {
+    for (const cohort of [...this.#cohorts]) {
+      const idle = cohort.strands.filter((strand) => strand.idle && !samePosition(strand.at, strand.end))
+      const together = Map.groupBy(idle, ({ end, replay }) => `${end.base} ${end.tick} ${end.id} ${replay}`)
+      for (const strands of together.values()) await this.#pass(strands)
+    }
+  }
+
+  async #pass(strands: readonly Strand[]): Promise<void> {
+    const { end } = strands[0]!
+    for (const strand of strands) strand.busy = true
+    try {
+      const passed = await this.#mode.pass(strands, end)
+      for (const strand of strands) {
+        const cohort = cohortOf(this.#cohorts, strand)
+        const lost = passed.number === '0' ? strand.lanes : strand.lanes & ~passed.lanes
+        strand.number = passed.number
+        strand.at = end
+        if (cohort) this.#lose(cohort, strand, lost)
+      }
+    } finally {
+      for (const strand of strands) strand.busy = false
+      this.#pump()
+    }
+  }
+
+  // What is parked
+
+  async #retryParked(): Promise<void> {
+    const { context, group } = this.#seat
+    if (this.#paused || !this.#seat.gate.open) return
+    const share = this.#owned | this.#wanted
+    // the key of a lane that stands still is nobody's lane
+    const due = await run(context.database, dueKeys(context.tables, group, share === 0n ? 0n : ALL_LANES, MOST_DUE))
+    for (const { key } of due) {
+      if (this.#parkedUnderWay.has(key) || this.#slotsTaken >= this.#options.concurrency) continue
+      this.#parkedUnderWay.add(key)
+      this.#slotsTaken += 1
+      this.#keep(
+        this.#mode
+          .workParked(key)
+          .then(() => this.#roll.hurry())
+          .finally(() => {
+            this.#parkedUnderWay.delete(key)
+            this.#slotsTaken -= 1
+            this.#pump()
+          }),
+      )
+    }
+  }
+
+  // The database is out of order: what fails is not made to fail faster.
+  #failed(error: unknown): void {
+    this.#report(error)
+    if (this.#pause !== undefined || this.#stopping.signal.aborted) return
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined
+      this.#roll.hurry()
+      this.#pump()
+    }, this.#backoff.next())
+  }
+
+  #report(error: unknown): void {
+    if (this.#throttle.allows(summarise(error).message)) report(this.#seat, error)
+  }
+}
+
+function cohortOf(cohorts: Iterable<Cohort>, strand: Strand): Cohort | undefined {
+  for (const cohort of cohorts) if (cohort.strands.includes(strand)) return cohort
+  return undefined
+}
