@@ -20,7 +20,7 @@ export type { Drained } from './consumer/draining.ts'
 export type { Answer, BatchAnswer } from './consumer/handlers.ts'
 export type { BatchHandler, Consumer, ConsumerOptions, Handler, OnError } from './consumer.ts'
 // Your way to Postgres.
-export type { Database } from './database.ts'
+export type { Database, TransactionOptions } from './database.ts'
 export { type KyselyDatabaseOptions, kyselyDatabase } from './databases/kysely.ts'
 export { type PgDatabaseOptions, pgDatabase } from './databases/pg.ts'
 export type {
