@@ -2,14 +2,15 @@
 
 -- The deliveries in ready of queues that are claimed by key or limited by bytes, in the lines of their keys ('': without a key).
 -- Written with ready by the router and deleted by the claim. ready is the truth: a row here that has none there is passed over
--- and let go.
+-- and let go. Lines stand in the order of a hash, so that who begins at a random spot begins at any of them alike.
 create table lines (
   queue integer not null,
+  spot integer not null generated always as (hashtext(key)) stored,
   key text not null,
   priority smallint not null,
   position bigint not null,
   bytes integer not null,
-  primary key (queue, key, priority, position)
+  primary key (queue, spot, key, priority, position)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 
 -- Places of limited queues and keys ('': the queue) that leased deliveries hold. Those of transactions are advisory locks.

@@ -238,12 +238,19 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
   }
 
   /**
-   * Throws for a provider that forgets a key sooner than a delivery is repeated for the last time.
+   * Throws for a provider that forgets a key sooner than a delivery is repeated for the last time, and for a guarantee that cannot
+   * keep the limits of the queue.
    *
    * @internal
    */
   check(): void {
     for (const provider of this.#options.providers) requireWindow(providerOf(provider), this.horizon)
+    const { maxConcurrency, maxConcurrencyPerKey } = this.#place.queue.flow ?? {}
+    if (this.#options.guarantee === 'at-most-once' && (maxConcurrency ?? maxConcurrencyPerKey) !== undefined)
+      throw new NotSupported(
+        'at-most-once',
+        `queue "${this.queue}" limits how many deliveries are attempted at a time (maxConcurrency), and these end before their attempt`,
+      )
   }
 
   /** Resolves when it listens. Twice is once. */

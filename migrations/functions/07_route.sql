@@ -212,6 +212,7 @@ declare
   whole constant bigint := 9223372036854775807;
   cluster bigint := (select system_identifier from pg_control_system());
   began timestamptz := clock_timestamp();
+  first_position bigint;
   here positions;
   a ticks;
   b ticks;
@@ -233,6 +234,7 @@ begin
   -- and they are routed again. Whoever claims one of them commits later in the same log, and that flush includes this.
   perform set_config('synchronous_commit', 'off', true);
 
+  first_position := coalesce(pg_sequence_last_value('ready_position'::regclass), 0);
   -- each of the following looks with a snapshot of its own, taken after the turn was locked
   here := position_of('router');
   b := tick_of(here.tick);
@@ -284,5 +286,6 @@ begin
   queues := array(select distinct q from unnest(queues || due.queues) q);
   next_lease_ms := next_lapse(_sweep);
 
+  perform after_routing(queues, first_position);
   perform pg_notify(queue_channel(q), '') from unnest(queues) q;
 end $$;

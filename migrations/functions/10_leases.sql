@@ -10,19 +10,32 @@ declare
   taken ready[];
   delivered claimed[];
   granted leases;
+  flow jsonb := (select q.flow from queues q where q.id = _queue);
+  limited boolean := flow ?| '{maxConcurrency,maxConcurrencyPerKey,rateLimit,fair}';
+  picked record;
 begin
   if exists (select from closed_by(_queue)) then
     return;
   end if;
-  rows := lock_to_lease(_queue, _limit, _floors);
-  if rows is null then
+  if limited then
+    picked := pick_to_lease(_queue, _limit, _floors, flow);
+    if picked.wait_ms is not null then
+      return query select null::bigint, null::uuid, clock_timestamp() + picked.wait_ms * interval '1 ms', null::claimed;
+    end if;
+    taken := array(
+      select row(t.queue, t.priority, t.position, t.message, t.message_id, t.attempts + 1, t.crashes, t.history)::ready
+      from unnest(picked.taken) t order by t.priority, t.position);
+  else
+    rows := lock_to_lease(_queue, _limit, _floors);
+    with gone as (
+      delete from ready where ctid = any (rows)
+      returning row(queue, priority, position, message, message_id, attempts + 1, crashes, history)::ready as row
+    )
+    select array_agg(gone.row order by (gone.row).priority, (gone.row).position) into taken from gone;
+  end if;
+  if coalesce(cardinality(taken), 0) = 0 then
     return;
   end if;
-  with gone as (
-    delete from ready where ctid = any (rows)
-    returning row(queue, priority, position, message, message_id, attempts + 1, crashes, history)::ready as row
-  )
-  select array_agg(gone.row order by (gone.row).priority, (gone.row).position) into taken from gone;
 
   delivered := array(
     select d
@@ -35,12 +48,19 @@ begin
     perform put_back(
       array(select row(t.queue, t.priority, t.position, t.message, t.message_id, t.attempts - 1, t.crashes, t.history)::ready from unnest(taken) t),
       cardinality(taken) - cardinality(delivered));
+    if limited then
+      perform give_tokens(_queue, picked.spent_at, cardinality(taken) - cardinality(delivered));
+      perform stand_again(picked.stood);
+    end if;
     taken := taken[1:cardinality(delivered)];
   end if;
 
   insert into leases (queue, holder, expires_at, deliveries)
   values (_queue, _holder, clock_timestamp() + _lease_ms * interval '1 ms', (select jsonb_agg(to_jsonb(t)) from unnest(taken) t))
   returning * into granted;
+  if limited then
+    perform hold_places(granted.id, taken, picked.stood, picked.places, flow);
+  end if;
   return query select granted.id, granted.token, granted.expires_at, d::claimed from unnest(delivered) d;
 end $$;
 
@@ -209,6 +229,7 @@ begin
       select l.lease, l.token, l.expires_at as until, (l.delivery).*
       from lease_ready(queue_id(receive.queue), receive.max, extract(epoch from receive.lease) * 1000, array_fill(0::bigint, array[10]),
                        coalesce(nullif(current_setting('application_name'), ''), 'sql'), receive.queue) l
+      where l.lease is not null
     loop
       leased := leased + 1;
       if d.duplicate or d.missing or d.expired then

@@ -20,6 +20,9 @@ begin
     gone := gone + more;
   end if;
   perform count_queue(_queue, 'purged', gone);
+  delete from lines l
+  where l.queue = _queue and not exists (
+    select from ready r where r.queue = l.queue and r.priority = l.priority and r.position = l.position);
   return gone;
 end $$;
 
@@ -78,6 +81,9 @@ begin
   select count(*) into n from gone;
   perform count_queue(q, 'dead-purged', n);
   delete from bindings where queue = q;
+  delete from lines where queue = q;
+  delete from slots where queue = q;
+  delete from spent where queue = q;
   delete from queues where id = q;
   deleted := true;
   perform pg_notify(flow_channel(), '');

@@ -1,10 +1,11 @@
 import { HandlerTimeout, LeaseLost } from '../errors.ts'
 import { type Claimed, claimAlone } from '../postgres/claim.ts'
 import { pauseQueue } from '../postgres/flow.ts'
-import { lease } from '../postgres/leases.ts'
+import { leaseOrWait, sortedOut } from '../postgres/leases.ts'
 import { run } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
 import { Attempt } from './attempt.ts'
+import { takenOf } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import { Completion } from './completion.ts'
 import type { AtLeastOnceContext } from './context.ts'
@@ -20,6 +21,12 @@ import { report, type Seat } from './seat.ts'
 import { Settling } from './settling.ts'
 import type { Taken } from './slots.ts'
 import { COMPLETED, RETURNED, settledOf, tell, type Verdict, verdictOf } from './verdict.ts'
+
+interface Granted {
+  readonly held: Lease | undefined
+  readonly rows: readonly Claimed[]
+  readonly waitMs: number | undefined
+}
 
 /**
  * At least once: a batch is leased, each handler runs outside of any transaction, and what came of it is settled with the
@@ -40,12 +47,14 @@ export class AtLeastOnce<Tx> implements Mode {
   }
 
   async take(claimed: (taken: Taken) => void): Promise<Taken> {
-    const asked = this.#size.next
+    // it works them off one after the other, and each would hold its place meanwhile
+    const { flow } = this.#seat
+    const asked = flow.placed ? 1 : this.#size.next
     const startedAt = performance.now()
-    const [held, rows] = await this.#lease(asked, startedAt)
-    const taken = { asked, claimed: rows.length }
+    const { held, rows, waitMs } = await this.#lease(asked, startedAt)
+    const taken = takenOf({ found: rows.length, waitMs }, asked, flow)
     claimed(taken)
-    if (!held) return taken
+    if (held === undefined) return taken
     const attemptsMs = await this.#workOff(held, rows)
     this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, attemptsMs })
     return taken
@@ -73,18 +82,19 @@ export class AtLeastOnce<Tx> implements Mode {
 
   async close(): Promise<void> {}
 
-  async #lease(limit: number, askedAt: number): Promise<[Lease | undefined, Claimed[]]> {
+  async #lease(limit: number, askedAt: number): Promise<Granted> {
     const { context, queue, number } = this.#seat
     const { leaseMs } = this.#leases
     const facts = { queue: number, consumer: queue.name, limit, leaseMs, floors: this.#floors.positions }
-    const leased = await run(context.database, lease(context.tables, { ...facts, holder: context.instance }))
+    const answers = await run(context.database, leaseOrWait(context.tables, { ...facts, holder: context.instance }))
+    const { leased, waitMs } = sortedOut(answers)
     const [first] = leased
-    if (!first) return [undefined, []]
+    if (!first) return { held: undefined, rows: [], waitMs }
     const rows = leased.map(({ delivery }) => delivery)
     this.#floors.advance(rows)
     const held = new Lease(queue.name, first, { until: askedAt + leaseMs, deliveries: rows.length })
     context.events.emit('leased', { queue: queue.name, lease: held.id, deliveries: rows.length })
-    return [held, rows]
+    return { held, rows, waitMs }
   }
 
   async #workOff(held: Lease, rows: readonly Claimed[]): Promise<number[]> {

@@ -1,11 +1,12 @@
 import { HandlerTimeout, Stopped } from '../errors.ts'
-import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
+import { type Blocked, type Claimed, claim, claimAlone, claimFlowing } from '../postgres/claim.ts'
 import { pauseQueue } from '../postgres/flow.ts'
 import { type Query, run } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
 import { summarise } from '../rules/error-summary.ts'
+import { allowanceOf } from './allowance.ts'
 import { Attempt } from './attempt.ts'
-import { inKeyOrder } from './batch.ts'
+import { Batch, takenOf } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import type { AtMostOnceContext } from './context.ts'
 import type { Floors } from './floors.ts'
@@ -42,17 +43,15 @@ export class AtMostOnce<Tx> implements Mode {
   async take(claimed: (taken: Taken) => void): Promise<Taken> {
     const asked = this.#size.next
     const startedAt = performance.now()
-    const { context, queue, number } = this.#seat
-    const { positions: floors, falls } = this.#floors
-    const facts = { queue: number, consumer: queue.name, limit: asked, floors }
-    const { ended, found } = await this.#end(claim(context.tables, facts))
-    if (found > ended.length) this.#floors.fall()
-    else
-      this.#floors.advance(
-        ended.map(({ judged }) => judged.row),
-        falls,
-      )
-    const taken = { asked, claimed: found }
+    const { flow } = this.#seat
+    const { granted, waitMs, spent } = await allowanceOf(this.#seat, asked)
+    if (granted === 0) return { asked, claimed: 0, waitMs }
+    const { falls } = this.#floors
+    const { batch, ended } = await this.#end(this.#claim(granted, false))
+    await spent(ended.length)
+    this.#floors.advance(batch.rows, falls)
+    if (batch.leftOut.length > 0) this.#floors.fall()
+    const taken = takenOf(batch, asked, flow)
     claimed(taken)
     const attemptsMs = await this.#tellAll(ended)
     this.#size.took({ ...taken, elapsedMs: performance.now() - startedAt, attemptsMs })
@@ -60,25 +59,34 @@ export class AtMostOnce<Tx> implements Mode {
   }
 
   async takeAlone(): Promise<boolean> {
-    const { context, queue, number } = this.#seat
-    const { ended } = await this.#end(claimAlone(context.tables, { queue: number, consumer: queue.name }))
+    const { granted, spent } = await allowanceOf(this.#seat, 1)
+    if (granted === 0) return false
+    const { ended } = await this.#end(this.#claim(1, true))
+    await spent(ended.length)
     await this.#tellAll(ended)
     return ended.length > 0
   }
 
+  #claim(limit: number, alone: boolean): Query<Claimed | Blocked> {
+    const { context, queue, number, flow } = this.#seat
+    const facts = { queue: number, consumer: queue.name, limit, floors: this.#floors.positions }
+    if (!flow.plain) return claimFlowing(context.tables, { ...facts, alone })
+    return alone ? claimAlone(context.tables, facts) : claim(context.tables, facts)
+  }
+
   async close(): Promise<void> {}
 
-  async #end(claims: Query<Claimed>): Promise<{ readonly ended: Ended[]; readonly found: number }> {
+  async #end(claims: Query<Claimed | Blocked>): Promise<{ readonly batch: Batch; readonly ended: Ended[] }> {
     const { context, queue, number } = this.#seat
     return await context.database.transaction(async (tx) => {
       const queryable = context.database.queryable(tx)
-      const claimed = await run(queryable, claims)
-      const rows = inKeyOrder(claimed.filter(({ leftOut }) => !leftOut))
-      const ended = await Promise.all(rows.map((row) => this.#judge(row)))
+      const batch = new Batch()
+      batch.took(await run(queryable, claims))
+      const ended = await Promise.all(batch.rows.map((row) => this.#judge(row)))
       const outcomes = ended.map(({ judged }) => settledOf(judged))
-      if (rows.length > 0)
+      if (ended.length > 0)
         await run(queryable, settle(context.tables, { queue: number, consumer: queue.name, outcomes }))
-      return { ended, found: claimed.length }
+      return { batch, ended }
     })
   }
 

@@ -1,4 +1,6 @@
-import type { Claimed } from '../postgres/claim.ts'
+import type { Blocked, Claimed } from '../postgres/claim.ts'
+import type { Flow } from './flow.ts'
+import type { Taken } from './slots.ts'
 import type { Judged, Verdict } from './verdict.ts'
 
 /** One transaction of a consumer: what it claimed, and what has come of it so far. */
@@ -7,6 +9,7 @@ export class Batch {
   readonly judged: Judged[] = []
   #rows: readonly Claimed[] = []
   #leftOut: readonly Claimed[] = []
+  #waitMs: number | undefined
   /** The delivery that was attempted last. */
   current: Claimed | undefined
   /** The attempt that took the transaction with it, and when the server has let go of that. */
@@ -14,9 +17,16 @@ export class Batch {
   /** COMMIT was answered with COMMIT. */
   committed = false
 
-  took(claimed: readonly Claimed[]): void {
+  took(answers: readonly (Claimed | Blocked)[]): void {
+    const claimed = answers.filter((answer): answer is Claimed => !('waitMs' in answer))
     this.#rows = inKeyOrder(claimed.filter(({ leftOut }) => !leftOut))
     this.#leftOut = claimed.filter(({ leftOut }) => leftOut)
+    this.#waitMs = answers.find((answer): answer is Blocked => 'waitMs' in answer)?.waitMs
+  }
+
+  /** Others have all there is to have: when to ask again. */
+  get waitMs(): number | undefined {
+    return this.#waitMs
   }
 
   /** In the order in which they are attempted. */
@@ -56,8 +66,17 @@ export class Batch {
   }
 }
 
+/** What came of a claim. Of one that goes key by key, or was allowed less than it asked for, there may be more than it found. */
+export function takenOf(
+  { found, waitMs }: Pick<Batch, 'found' | 'waitMs'>,
+  asked: number,
+  { byKey, rated }: Pick<Flow, 'byKey' | 'rated'>,
+): Taken {
+  return { asked, claimed: (byKey || rated) && found > 0 ? asked : found, waitMs }
+}
+
 /** By key, then by age: batches that lock the rows of their keys lock them in one order, and wait instead of deadlocking. */
-export function inKeyOrder(rows: readonly Claimed[]): readonly Claimed[] {
+function inKeyOrder(rows: readonly Claimed[]): readonly Claimed[] {
   return rows.length < 2 ? rows : rows.toSorted((a, b) => byKey(a, b) || byAge(a, b))
 }
 

@@ -1,4 +1,4 @@
-import { chargeCrashes, type Suspect, suspects } from '../postgres/claim.ts'
+import { chargeCrashes, type Suspect, suspects, suspectsInLines } from '../postgres/claim.ts'
 import { run } from '../postgres/queryable.ts'
 import type { OwnRows } from './own-rows.ts'
 import type { Seat } from './seat.ts'
@@ -36,7 +36,10 @@ export class Crashes<Tx> {
   async look(below: readonly string[]): Promise<number> {
     const { context, number } = this.#seat
     const now = performance.now()
-    const found = await run(context.database, suspects(context.tables, { queue: number, limit: AT_ONCE, below }))
+    const facts = { queue: number, limit: AT_ONCE }
+    const { tables } = context
+    const asked = this.#seat.flow.byKey ? suspectsInLines(tables, facts) : suspects(tables, { ...facts, below })
+    const found = await run(context.database, asked)
     const strangers = found.filter(({ position }) => !this.#own.has(position))
     const due = strangers.filter(({ position }) => now - (this.#seen.get(position) ?? now) >= BENEFIT_OF_DOUBT_MS)
     this.#seen = new Map(strangers.map(({ position }) => [position, this.#seen.get(position) ?? now]))

@@ -34,6 +34,7 @@ export interface Drained {
 
 const ABORT_GRACE_MS = 1_000
 const LAST_WORDS_MS = 10_000
+const BLOCKED_MS = 50
 const CEILING: readonly string[] = Object.freeze(Array<string>(10).fill('9223372036854775807'))
 
 /**
@@ -52,6 +53,7 @@ export class Draining<Tx> {
   readonly #mode: Mode
   #left = 0
   #claimed = 0
+  #blocked = false
 
   constructor(place: ConsumerPlace<Tx>, options: Required<ConsumerOptions>, handlers: Handlers, number: number) {
     const { context, outbox, queue } = place
@@ -97,7 +99,7 @@ export class Draining<Tx> {
     await this.#crashes.look(CEILING)
     while (this.#mayGoOn) {
       const found = (await this.#takeAlone()) + (await this.#takeAll())
-      if (found === 0 && !(await move()) && !(await this.#lookAgain())) return
+      if (found === 0 && !(await move()) && !(await this.#lookAgain()) && !(await this.#waitForOthers())) return
     }
   }
 
@@ -113,6 +115,14 @@ export class Draining<Tx> {
     if (this.#crashes.pending === 0) return false
     await sleep(BENEFIT_OF_DOUBT_MS)
     return (await this.#crashes.look(CEILING)) > 0
+  }
+
+  // A limit holds over all processes, and there is more than it lets through now.
+  async #waitForOthers(): Promise<boolean> {
+    if (!this.#blocked) return false
+    this.#blocked = false
+    await sleep(BLOCKED_MS)
+    return true
   }
 
   async #takeAlone(): Promise<number> {
@@ -140,7 +150,8 @@ export class Draining<Tx> {
       this.#size.most = this.#left
       const asked = this.#size.next
       this.#left -= asked
-      const { claimed } = await this.#mode.take(() => {})
+      const { claimed, waitMs } = await this.#mode.take(() => {})
+      if (waitMs !== undefined) this.#blocked = true
       this.#left += asked - claimed
       this.#claimed += claimed
       taken += claimed

@@ -1,11 +1,12 @@
 import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
-import { type Claimed, claim, claimAlone } from '../postgres/claim.ts'
+import { type Blocked, type Claimed, claim, claimAlone, claimFlowing } from '../postgres/claim.ts'
 import { pauseQueue } from '../postgres/flow.ts'
 import { type Query, run, runLast } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
 import { hasCode, isTransient } from '../rules/error-summary.ts'
+import { allowanceOf } from './allowance.ts'
 import { Attempt, AttemptCut } from './attempt.ts'
-import { Batch } from './batch.ts'
+import { Batch, takenOf } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import { type Ground, lendTransaction } from './context.ts'
 import { verdictOnError } from './failing.ts'
@@ -57,33 +58,44 @@ export class ExactlyOnce<Tx> implements Mode {
 
   async take(claimed: (taken: Taken) => void): Promise<Taken> {
     const asked = this.#prefetch.fit(this.#size.next)
-    const { context, queue, number } = this.#seat
-    const { positions: floors, falls } = this.#floors
-    const facts = { queue: number, consumer: queue.name, limit: asked, floors }
+    const { granted, waitMs, spent } = await allowanceOf(this.#seat, asked)
+    if (granted === 0) return { asked, claimed: 0, waitMs }
+    const { falls } = this.#floors
     let letGo = () => {}
-    const batch = await this.#transact(claim(context.tables, facts), ({ rows, found }) => {
-      letGo = this.#prefetch.took(rows)
-      this.#floors.advance(rows, falls)
-      claimed({ asked, claimed: found })
+    const batch = await this.#transact(this.#claim(granted, false), (took) => {
+      letGo = this.#prefetch.took(took.rows)
+      this.#floors.advance(took.rows, falls)
+      claimed(takenOf(took, asked, this.#seat.flow))
     }).finally(() => letGo())
+    await spent(batch.rows.length)
     if (batch.leftOut.length > 0) this.#floors.fall()
-    const taken = { asked, claimed: batch.found }
+    const taken = takenOf(batch, asked, this.#seat.flow)
     const { elapsedMs, attemptsMs } = batch
     if (batch.committed) this.#size.took({ ...taken, elapsedMs, attemptsMs })
     return taken
   }
 
   async takeAlone(): Promise<boolean> {
-    const { context, queue, number } = this.#seat
-    const batch = await this.#transact(claimAlone(context.tables, { queue: number, consumer: queue.name }))
+    const { granted, spent } = await allowanceOf(this.#seat, 1)
+    if (granted === 0) return false
+    const batch = await this.#transact(this.#claim(1, true))
+    await spent(batch.rows.length)
     return batch.rows.length > 0
+  }
+
+  #claim(limit: number, alone: boolean): Query<Claimed | Blocked> {
+    const { context, queue, number, flow } = this.#seat
+    const { positions: floors } = this.#floors
+    const facts = { queue: number, consumer: queue.name, limit, floors }
+    if (!flow.plain) return claimFlowing(context.tables, { ...facts, alone })
+    return alone ? claimAlone(context.tables, facts) : claim(context.tables, facts)
   }
 
   async close(): Promise<void> {
     await this.#own.retry()
   }
 
-  async #transact(claims: Query<Claimed>, claimed: (batch: Batch) => void = () => {}): Promise<Batch> {
+  async #transact(claims: Query<Claimed | Blocked>, claimed: (batch: Batch) => void = () => {}): Promise<Batch> {
     const { database } = this.#seat.context
     const batch = new Batch()
     try {

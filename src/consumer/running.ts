@@ -68,6 +68,7 @@ export class Running<Tx> {
   readonly #throttle = new Throttle()
   #leave: (() => void) | undefined
   #pause: NodeJS.Timeout | undefined
+  #blocked: NodeJS.Timeout | undefined
   #nudge: Promise<unknown> | undefined
   #knocked = true
   #aloneDue = false
@@ -132,6 +133,7 @@ export class Running<Tx> {
     this.#stopping.abort()
     this.#leave?.()
     clearTimeout(this.#pause)
+    this.#unblock()
     this.#slots.close()
     this.#seat.gate.stop()
     const swept = this.#sweep.stop()
@@ -175,18 +177,34 @@ export class Running<Tx> {
   }
 
   #wake(): void {
-    if (this.#pause === undefined && this.#seat.gate.open) this.#slots.wake()
+    if (this.#pause === undefined && this.#blocked === undefined && this.#seat.gate.open) this.#slots.wake()
   }
 
   async #take(claimed: (taken: Taken) => void): Promise<Taken> {
     if (!this.#seat.gate.open) return NOTHING
     if (this.#aloneDue && !this.#alone) return await this.#takeAlone(claimed)
+    if (this.#blocked !== undefined) return NOTHING
     const taken = await this.#mode.take((told) => {
-      this.#looked(told)
+      if (told.waitMs === undefined) this.#looked(told)
       claimed(told)
     })
+    if (taken.waitMs !== undefined) this.#block(taken.waitMs)
+    else if (taken.claimed > 0) this.#unblock()
     this.#backoff.reset()
     return taken
+  }
+
+  // Others have all there is to have. Who gives back a place of this queue here goes on at once.
+  #block(waitMs: number): void {
+    this.#blocked ??= setTimeout(() => {
+      this.#blocked = undefined
+      this.#wake()
+    }, waitMs)
+  }
+
+  #unblock(): void {
+    clearTimeout(this.#blocked)
+    this.#blocked = undefined
   }
 
   // As many as there are, one after the other, in one slot: none has company, and the other slots go on.

@@ -2,6 +2,8 @@
 export interface Taken {
   readonly asked: number
   readonly claimed: number
+  /** Others have all there is to have: after so many milliseconds it is worth asking again. */
+  readonly waitMs?: number | undefined
 }
 
 export interface SlotsOptions {

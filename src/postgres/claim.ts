@@ -63,6 +63,50 @@ export function claim(
   }
 }
 
+/** Others have all there is to have: when to ask again. */
+export interface Blocked {
+  readonly waitMs: number
+}
+
+/**
+ * The claim of a queue whose limits hold over all processes, or whose keys have their turns: as `claim`, or `alone` as `claimAlone`.
+ */
+export function claimFlowing(
+  t: Tables,
+  { queue, consumer, limit, floors, alone }: ClaimFrom & { limit: number; floors: readonly string[]; alone: boolean },
+): Query<Claimed | Blocked> {
+  return {
+    name: 'posthaste.claim_flowing',
+    text: `select wait_ms, (delivery).* from ${t.of('claim_flowing')}($1, $2, $3, $4::bigint[], $5)`,
+    values: [queue, consumer, limit, floors, alone],
+    decode: (row) => (row.wait_ms === null ? claimed(row) : { waitMs: Number(row.wait_ms) }),
+  }
+}
+
+export interface Tokens {
+  readonly granted: number
+  /** What unspent ones are given back by; null when there is no limit. */
+  readonly at: string | null
+  /** When there will be more, if there are none. */
+  readonly waitMs: number | null
+}
+
+/** So many deliveries may be claimed now, by the rate limit of the queue. To be committed before the claim. */
+export function takeTokens(t: Tables, { queue, wanted }: { queue: number; wanted: number }): Query<Tokens> {
+  return {
+    text: `select granted, at::text as at, wait_ms from ${t.of('take_tokens')}($1, $2)`,
+    values: [queue, wanted],
+    decode: ({ granted, at, wait_ms }) => ({ granted, at, waitMs: wait_ms === null ? null : Number(wait_ms) }),
+  }
+}
+
+export function giveTokens(
+  t: Tables,
+  { queue, at, unspent }: { queue: number; at: string; unspent: number },
+): Query<unknown> {
+  return { text: `select ${t.of('give_tokens')}($1, $2::timestamptz, $3)`, values: [queue, at, unspent] }
+}
+
 /** Claims rows again that a rollback gave back to a process that lives: by position, and nobody is charged. */
 export function claimAgain(
   t: Tables,
@@ -93,6 +137,14 @@ export function suspects(
   return {
     text: `select priority, position::text as position, message_id as "messageId", crashes from ${t.of('suspects')}($1, $2, $3::bigint[])`,
     values: [queue, limit, below],
+  }
+}
+
+/** The same at the heads of the lines of a queue that is claimed key by key. */
+export function suspectsInLines(t: Tables, { queue, limit }: { queue: number; limit: number }): Query<Suspect> {
+  return {
+    text: `select priority, position::text as position, message_id as "messageId", crashes from ${t.of('suspects_in_lines')}($1, $2)`,
+    values: [queue, limit],
   }
 }
 

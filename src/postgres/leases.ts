@@ -1,4 +1,4 @@
-import { type Claimed, claimed } from './claim.ts'
+import { type Blocked, type Claimed, claimed } from './claim.ts'
 import type { Query, Row } from './queryable.ts'
 import { outcomesJson, type Settled } from './settle.ts'
 import type { Tables } from './tables.ts'
@@ -11,25 +11,55 @@ export interface Leased {
   readonly delivery: Claimed
 }
 
+export interface LeaseOf {
+  readonly queue: number
+  readonly consumer: string
+  readonly limit: number
+  readonly leaseMs: number
+  readonly floors: readonly string[]
+  readonly holder: string
+}
+
 /**
  * Leases up to `limit` deliveries by the database's clock. The attempt is counted here, so a process that dies has used it.
  * `duplicate` says that the consumer's inbox has the message already.
  */
-export function lease(
-  t: Tables,
-  of: { queue: number; consumer: string; limit: number; leaseMs: number; floors: readonly string[]; holder: string },
-): Query<Leased> {
+export function lease(t: Tables, of: LeaseOf): Query<Leased> {
+  return { ...leasing(t, of), decode: leased }
+}
+
+/** The same of a queue that may have limits. */
+export function leaseOrWait(t: Tables, of: LeaseOf): Query<Leased | Blocked> {
+  const decode = (row: Row) => (row.lease === null ? { waitMs: Math.max(1, Number(row.wait_ms)) } : leased(row))
+  return { ...leasing(t, of), decode }
+}
+
+function leasing(t: Tables, of: LeaseOf): Query<unknown> {
   return {
     text: `
-      select lease, token, expires_at as "leaseExpiresAt", (delivery).*
+      select lease, token, expires_at as "leaseExpiresAt", extract(epoch from expires_at - clock_timestamp()) * 1000 as wait_ms, (delivery).*
       from ${t.of('lease_ready')}($1, $2, $3, $4::bigint[], $5, $6)`,
     values: [of.queue, of.limit, of.leaseMs, of.floors, of.holder, of.consumer],
-    decode: (row: Row) => ({
-      lease: String(row.lease),
-      token: row.token,
-      expiresAt: new Date(row.leaseExpiresAt),
-      delivery: claimed(row),
-    }),
+  }
+}
+
+function leased(row: Row): Leased {
+  return {
+    lease: String(row.lease),
+    token: row.token,
+    expiresAt: new Date(row.leaseExpiresAt),
+    delivery: claimed(row),
+  }
+}
+
+/** What was leased, and when to ask again where others have all there is to have. */
+export function sortedOut(answers: readonly (Leased | Blocked)[]): {
+  readonly leased: readonly Leased[]
+  readonly waitMs: number | undefined
+} {
+  return {
+    leased: answers.filter((answer): answer is Leased => !('waitMs' in answer)),
+    waitMs: answers.find((answer): answer is Blocked => 'waitMs' in answer)?.waitMs,
   }
 }
 

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { Knock } from '../machinery/knock.ts'
 import type { Outbox } from '../outbox.ts'
 import type { Claimed } from '../postgres/claim.ts'
-import { lease, releaseLeased, settleLeased } from '../postgres/leases.ts'
+import { leaseOrWait, releaseLeased, settleLeased, sortedOut } from '../postgres/leases.ts'
 import { run } from '../postgres/queryable.ts'
 import type { StoredQueue } from '../postgres/topology.ts'
 import { settingsOf } from '../queue-number.ts'
@@ -63,6 +63,12 @@ export interface PullPlace<Tx> {
   wakeRelay(): void
 }
 
+interface PulledAtOnce<Tx> {
+  readonly pulled: Pulled<Tx>[]
+  /** When it is worth asking again: at once, when others give back what they hold, or when somebody knocks. */
+  readonly againMs: number
+}
+
 /**
  * Takes deliveries of a queue when the caller wants them. They are leased: the attempt is counted when it is granted, and a
  * caller that dies, or is too slow, loses what it has not settled to others. What has expired, what was processed before, and
@@ -99,15 +105,15 @@ export class Pull<Tx> {
 
   async #receive({ max, leaseMs, waitMs, signal }: z.output<typeof RECEIVE>): Promise<Pulled<Tx>[]> {
     const queue = await settingsOf(this.#place.context, this.#name)
-    if (waitMs === 0) return await this.#lease(queue, max, leaseMs)
+    if (waitMs === 0) return (await this.#lease(queue, max, leaseMs)).pulled
     const deadline = performance.now() + waitMs
     const knock = new Knock()
     const leave = this.#place.claims.enlist(queue.id, { wake: () => knock.knock() })
     try {
       while (!signal?.aborted) {
-        const leased = await this.#lease(queue, max, leaseMs)
-        if (leased.length > 0 || performance.now() >= deadline) return leased
-        await knock.heard(deadline - performance.now(), signal)
+        const { pulled, againMs } = await this.#lease(queue, max, leaseMs)
+        if (pulled.length > 0 || performance.now() >= deadline) return pulled
+        await knock.heard(Math.min(againMs, deadline - performance.now()), signal)
       }
       return []
     } finally {
@@ -129,14 +135,15 @@ export class Pull<Tx> {
     wakeRelay()
   }
 
-  async #lease(queue: StoredQueue, limit: number, leaseMs: number): Promise<Pulled<Tx>[]> {
+  async #lease(queue: StoredQueue, limit: number, leaseMs: number): Promise<PulledAtOnce<Tx>> {
     for (;;) {
       const { context } = this.#place
       const askedAt = performance.now()
       const facts = { queue: queue.id, consumer: queue.name, limit, leaseMs, floors: FROM_THE_START }
-      const leased = await run(context.database, lease(context.tables, { ...facts, holder: context.instance }))
+      const answers = await run(context.database, leaseOrWait(context.tables, { ...facts, holder: context.instance }))
+      const { leased, waitMs } = sortedOut(answers)
       const [first] = leased
-      if (!first) return []
+      if (!first) return { pulled: [], againMs: waitMs ?? Number.POSITIVE_INFINITY }
       const held = new Lease(queue.name, first, { until: askedAt + leaseMs, deliveries: leased.length })
       context.events.emit('leased', { queue: queue.name, lease: held.id, deliveries: leased.length })
       const rows = leased.map(({ delivery }) => delivery)
@@ -147,7 +154,10 @@ export class Pull<Tx> {
       )
       const attempted = rows.filter((row) => !withoutAttempt(row, queue.flow))
       if (attempted.length > 0)
-        return attempted.map((row) => this.#open(queue, { lease: held, row, leasedUntil: first.expiresAt }))
+        return {
+          pulled: attempted.map((row) => this.#open(queue, { lease: held, row, leasedUntil: first.expiresAt })),
+          againMs: 0,
+        }
     }
   }
 

@@ -16,15 +16,44 @@ export interface FlowSettings {
    * however large. 1,024 to 1 GB. @default 16_777_216
    */
   readonly maxBatchBytes?: number
+  /** How many of its deliveries are attempted at the same time, over all processes. 1 to 10,000. @default as many as consumers can */
+  readonly maxConcurrency?: number
+  /**
+   * How many deliveries of one key are attempted at the same time, over all processes; messages without a key are not limited.
+   * The queue is then claimed key by key. 1 to 1,000. @default as many as consumers can
+   */
+  readonly maxConcurrencyPerKey?: number
+  /** In no `perMs` milliseconds are more than `messages` deliveries claimed, over all processes. @default no limit */
+  readonly rateLimit?: RateLimit
+  /**
+   * Keys have their turns one after the other, so that none starves however much another has waiting; inside a key the most urgent
+   * and oldest comes first. A key of weight 3 gets three deliveries to another's one. @default first in, first out, over all keys
+   */
+  readonly fair?: true | { readonly weights: Readonly<Record<string, number>> }
+}
+
+export interface RateLimit {
+  /** 1 to 1,000,000. */
+  readonly messages: number
+  /** From 100 milliseconds to a day. */
+  readonly perMs: number
 }
 
 export const DEFAULT_BATCH_BYTES = 16_777_216
+
+const DAY_MS = 86_400_000
 
 /** The fields of a queue's definition that say how it flows. */
 export const FLOW = {
   ttlMs: milliseconds(1).optional(),
   expired: z.enum(['drop', 'dead-letter']).optional(),
   maxBatchBytes: wholeNumber(1_024, 1_073_741_824).optional(),
+  maxConcurrency: wholeNumber(1, 10_000).optional(),
+  maxConcurrencyPerKey: wholeNumber(1, 1_000).optional(),
+  rateLimit: z.strictObject({ messages: wholeNumber(1, 1_000_000), perMs: z.int().min(100).max(DAY_MS) }).optional(),
+  fair: z
+    .union([z.literal(true), z.strictObject({ weights: z.record(z.string().min(1), wholeNumber(1, 100)) })])
+    .optional(),
 }
 
 const FIELDS = Object.keys(FLOW) as (keyof FlowSettings)[]
@@ -42,6 +71,10 @@ export function everyField(flow: FlowSettings | undefined): Record<string, unkno
   return Object.fromEntries(FIELDS.map((field) => [field, flow?.[field] ?? null]))
 }
 
-function contradiction(_: FlowSettings): string | undefined {
+function contradiction({ maxConcurrency, maxConcurrencyPerKey, fair }: FlowSettings): string | undefined {
+  if (maxConcurrency !== undefined && maxConcurrencyPerKey !== undefined && maxConcurrencyPerKey > maxConcurrency)
+    return `maxConcurrencyPerKey ${maxConcurrencyPerKey} is more than maxConcurrency ${maxConcurrency}`
+  if (typeof fair === 'object' && Object.keys(fair.weights).length === 0)
+    return 'fair.weights names no key; say fair: true for equal weights'
   return undefined
 }

@@ -336,11 +336,12 @@ CREATE INDEX leases_expires ON leases USING btree (expires_at);
 
 create table lines (
   queue integer not null,
+  spot integer not null default hashtext(key),
   key text not null,
   priority smallint not null,
   "position" bigint not null,
   bytes integer not null,
-  PRIMARY KEY (queue, key, priority, "position")
+  PRIMARY KEY (queue, spot, key, priority, "position")
 )
 with (
   autovacuum_vacuum_cost_delay=0,
@@ -640,6 +641,11 @@ returns jsonb
 language sql immutable
   set search_path=⟨schema⟩, pg_temp;
 
+create function after_routing(_queues integer[], _from bigint)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function apply_outcomes(_queue integer, _consumer text, _outcomes jsonb)
 returns void
 language plpgsql
@@ -743,10 +749,23 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function claim_alone_flowing(_queue integer, _consumer text, _flow jsonb)
+returns SETOF claimed
+language plpgsql
+  set enable_seqscan=off
+  set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function claim_effect(_operation text, _kind text, _provider text, _fingerprint text, _provider_key uuid, _window_ms double precision, _claim uuid, _worker text, _lease_ms double precision)
 returns TABLE(verdict text, effect effects, lease_left_ms double precision, window_left_ms double precision)
 language plpgsql
   set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function claim_flowing(_queue integer, _consumer text, _limit integer, _floors bigint[], _alone boolean)
+returns TABLE(wait_ms double precision, delivery claimed)
+language plpgsql
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function close_request(_id uuid)
@@ -921,6 +940,11 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function give_tokens(_queue integer, _at timestamp with time zone, _n integer)
+returns void
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function group_positions(_group integer)
 returns TABLE(number bigint, lanes bigint, base bigint, tick bigint, id bigint, replay integer, at timestamp with time zone)
 language plpgsql
@@ -951,6 +975,12 @@ language plpgsql
 
 create function hold_leased_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], _lease bigint, _token uuid, OUT held bigint, OUT parked text[], OUT paused boolean)
 returns record
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function hold_places(_lease bigint, _taken ready[], _stood lines[], _places integer[], _flow jsonb)
+returns void
 language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
@@ -1008,6 +1038,12 @@ returns bigint
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function leased_slots(_queue integer, _key text)
+returns SETOF integer
+language sql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function leave_group(_group integer)
 returns boolean
 language sql
@@ -1016,6 +1052,18 @@ language sql
 create function leave_out(_consumer text, _taken ready[], _known uuid[], _brought integer)
 returns SETOF claimed
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function line_up(_queue integer, _from bigint, _flow jsonb)
+returns void
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lined(_flow jsonb)
+returns boolean
+language sql immutable
   set search_path=⟨schema⟩, pg_temp;
 
 create function lock_class()
@@ -1135,6 +1183,14 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function next_lines(_queue integer, _limit integer, _flow jsonb, _each boolean, OUT keys text[], OUT counts integer[], OUT blocked boolean)
+returns record
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function note_act(_by text, _act text, _queue text, _facts jsonb)
 returns void
 language sql
@@ -1212,6 +1268,12 @@ create function pause_queue(_queue integer, _source text, _for_ms double precisi
 returns timestamp with time zone
 language plpgsql
   set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function pick_to_lease(_queue integer, _limit integer, _floors bigint[], _flow jsonb, OUT taken ready[], OUT stood lines[], OUT places integer[], OUT wait_ms double precision, OUT spent_at timestamp with time zone)
+returns record
+language plpgsql
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function position_at(_at timestamp with time zone)
@@ -1300,6 +1362,7 @@ language plpgsql
 create function put_flows(_flows jsonb)
 returns void
 language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function put_schedule(_name text, _cron text, _time_zone text, _missed text, _message text, _next_at timestamp with time zone, _owner text)
@@ -1563,6 +1626,16 @@ language plpgsql
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
+create function slot_lock(_queue integer, _key text, _n integer)
+returns bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function stand_again(_stood lines[])
+returns void
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function suspects(_queue integer, _limit integer, _below bigint[])
 returns TABLE(priority smallint, "position" bigint, message_id uuid, crashes integer)
 language plpgsql
@@ -1570,10 +1643,29 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function suspects_in_lines(_queue integer, _limit integer)
+returns TABLE(priority smallint, "position" bigint, message_id uuid, crashes integer)
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function take(_consumer text, _taken ready[])
 returns SETOF claimed
 language plpgsql
   set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take_from_lines(_queue integer, _keys text[], _counts integer[], _sound boolean, OUT taken ready[], OUT stood lines[])
+returns record
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function take_parked(_group integer, _key text, _limit integer, _lease_ms double precision)
@@ -1585,6 +1677,17 @@ language plpgsql
 create function take_replies(_ids uuid[])
 returns TABLE(id uuid, reply text)
 language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take_slots(_queue integer, _key text, _most integer, _wanted integer)
+returns integer[]
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take_tokens(_queue integer, _wanted integer, OUT granted integer, OUT at timestamp with time zone, OUT wait_ms double precision)
+returns record
+language plpgsql
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function tick_of(_number bigint)

@@ -27,6 +27,15 @@ describe('bad input is refused, and the error names the field', () => {
     ['ttlMs', { ttlMs: 1.5 }],
     ['expired', { expired: 'keep' }],
     ['maxBatchBytes', { maxBatchBytes: 0 }],
+    ['maxConcurrency', { maxConcurrency: 0 }],
+    ['maxConcurrency', { maxConcurrency: -3 }],
+    ['maxConcurrencyPerKey', { maxConcurrencyPerKey: 0 }],
+    ['rateLimit', { rateLimit: { messages: 0, perMs: 1_000 } }],
+    ['rateLimit', { rateLimit: { messages: 10, perMs: 0 } }],
+    ['rateLimit', { rateLimit: { messages: 10 } }],
+    ['rateLimit', { rateLimit: 10 }],
+    ['fair', { fair: false }],
+    ['fair', { fair: { weights: { gold: 0 } } }],
   ])('%s: %j', (field, queue) => {
     const error = refusal(queue)
     expect(error).toBeInstanceOf(InvalidOption)
@@ -39,7 +48,10 @@ describe('bad input is refused, and the error names the field', () => {
     expect(error.message).toContain('ttlMs')
   })
 
-  test.each<[string, object]>([])('contradictions: %s', (words, queue) => {
+  test.each<[string, object]>([
+    ['maxConcurrencyPerKey 5 is more than maxConcurrency 3', { maxConcurrency: 3, maxConcurrencyPerKey: 5 }],
+    ['fair.weights names no key', { fair: { weights: {} } }],
+  ])('contradictions: %s', (words, queue) => {
     const error = refusal(queue)
     expect(error).toBeInstanceOf(InvalidTopology)
     expect(error.message).toContain(words)
