@@ -9,10 +9,11 @@ as $$
   end
 $$;
 
--- What the router has to route next, by the state of its position.
+-- What the router has to route next, by the state of its position. What is read of the log is planned for the ids and
+-- transactions at hand, whatever plan the caller keeps for itself: the partitions and the index follow from them.
 create or replace function unrouted(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer)
 returns table (id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamptz, headers json)
-language plpgsql set search_path from current
+language plpgsql set search_path from current set plan_cache_mode = auto
 as $$
 #variable_conflict use_column
 begin
@@ -32,13 +33,14 @@ begin
   end case;
 end $$;
 
--- Routes one chunk: finds the queues of each message, gives each delivery its position, counts. One statement, set-based. A
--- stream gets nothing put down: that there is something new for it is all that its readers are told.
+-- Routes one chunk: finds the queues of each message, gives each delivery its position, counts. One statement, set-based, and
+-- one plan that is kept: to plan it takes longer than to route a message. A stream gets nothing put down: that there is
+-- something new for it is all that its readers are told.
 create or replace function route_chunk(
   _state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer,
   out messages integer, out deliveries integer, out last_id bigint, out queues integer[]
 )
-language plpgsql set search_path from current set jit = off
+language plpgsql set search_path from current set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -145,7 +147,7 @@ end $$;
 -- Moves due deliveries to ready, in the order of their time. Rows that became due more than a minute ago are looked for
 -- only on a sweep: under a pinned horizon the low end of the index is a graveyard.
 create or replace function promote_due(_limit integer, _sweep boolean, out promoted integer, out queues integer[], out next_due_ms double precision)
-language plpgsql set search_path from current set enable_seqscan = off set jit = off
+language plpgsql set search_path from current set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

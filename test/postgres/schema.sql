@@ -1320,6 +1320,7 @@ returns record
 language plpgsql
   set enable_seqscan=off
   set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function publish(exchange text, routing_key text, payload json, type text DEFAULT NULL::text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, id uuid DEFAULT NULL::uuid, version integer DEFAULT 1, priority integer DEFAULT 0, delay interval DEFAULT NULL::interval, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, expires_in interval DEFAULT NULL::interval, correlation_id text DEFAULT NULL::text, causation_id text DEFAULT NULL::text, lock_key boolean DEFAULT false, body bytea DEFAULT NULL::bytea, content_type text DEFAULT NULL::text, dedupe_key text DEFAULT NULL::text, dedupe_window interval DEFAULT NULL::interval)
@@ -1569,6 +1570,7 @@ create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after 
 returns record
 language plpgsql
   set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function rows_between_ticks_after(_a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _limit integer)
@@ -1753,6 +1755,7 @@ language plpgsql
 create function unrouted(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer)
 returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
 language plpgsql
+  set plan_cache_mode=auto
   set search_path=⟨schema⟩, pg_temp;
 
 create function upkeep_turn()
