@@ -66,8 +66,8 @@ export async function audit(
   const { difference } = await posthaste.audit()
   const { overdue, unrecorded, contradicted, unknown } = await posthaste.effects.account()
   const checks: [string, boolean][] = [
-    [`${findings.lost} payments lost`, findings.lost === 0],
-    [`${findings.doubleCharges} operations executed more than once`, findings.doubleCharges === 0],
+    [`payments lost: ${findings.lost}`, findings.lost === 0],
+    [`operations executed more than once: ${findings.doubleCharges}`, findings.doubleCharges === 0],
     [
       `captured ${findings.capturedCents} cents, booked ${findings.ledgerCents}, in review ${findings.inReviewCapturedCents}`,
       findings.capturedCents === findings.ledgerCents + findings.inReviewCapturedCents,

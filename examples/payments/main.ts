@@ -46,9 +46,11 @@ const SHARES = {
 const settings = parseCommandLine(process.argv.slice(2))
 const say = (line: string) => void (settings.json ? process.stderr : process.stdout).write(`${line}\n`)
 using interruption = new Interruption()
-process.exitCode = await main(settings).catch((error: Error) => {
+process.exitCode = await main(settings).catch(async (error: Error & { code?: string }) => {
+  // a Ctrl-C that reached a child first is heard here one turn later
+  await pause(10)
   say(interruption.signal.aborted ? 'Interrupted: everything is stopped and removed' : error.message)
-  return interruption.exitCode || 1
+  return interruption.exitCode || (error.code === 'DATABASE_UNREACHABLE' ? 3 : 1)
 })
 
 async function main({ payments, seed, json, keep, windowMs }: Settings): Promise<number> {

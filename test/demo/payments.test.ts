@@ -6,7 +6,8 @@ import { text } from 'node:stream/consumers'
 import { describe, expect, inject, test } from 'vitest'
 import type { PaymentsResult } from '../../examples/payments/main.ts'
 import { ROOT } from '../support/process.ts'
-import { run } from '../support/server.ts'
+import { databaseUrl, run } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 const LONG = 120_000
 
@@ -52,6 +53,42 @@ describe('payments under fire', () => {
     expect(code).toBe(2)
     expect(stderr).toContain('double or loss')
   })
+})
+
+test('a database that is not there ends with 3, and says where it was looked for', async () => {
+  const env = { ...process.env, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
+  const child = spawn(process.execPath, [join(ROOT, 'examples/payments/main.ts')], { env })
+  const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, 'close')])
+  expect({ code, stdout }).toEqual({ code: 3, stdout: expect.stringContaining('Cannot reach "127.0.0.1:1"') })
+})
+
+test('Ctrl-C in the middle stops every process and removes the database', { timeout: LONG }, async () => {
+  const server = inject('server').url
+  const databases = async () =>
+    (await run(server, `select datname from pg_database where datname like 'posthaste_payments_%'`)).rows.map(
+      ({ datname }) => datname as string,
+    )
+  const before = new Set(await databases())
+  const env = { ...process.env, DATABASE_URL: server }
+  const child = spawn(process.execPath, [join(ROOT, 'examples/payments/main.ts'), '--payments', '5000'], { env })
+  const said = text(child.stdout)
+  const closed = once(child, 'close')
+  const mine = async () => (await databases()).filter((name) => !before.has(name))
+  await until(
+    async () => {
+      const [name] = await mine()
+      if (name === undefined) return false
+      const looked = run(databaseUrl(server, name), `select from shop.ledger limit 1`)
+      return (await looked.catch(() => ({ rowCount: 0 }))).rowCount === 1
+    },
+    { timeoutMs: 60_000, what: 'a payment is booked' },
+  )
+  const [name] = await mine()
+  child.kill('SIGINT')
+  const [code] = await closed
+  expect(code).toBe(130)
+  expect(await said).toContain('Interrupted: everything is stopped and removed')
+  expect(await databases()).not.toContain(name)
 })
 
 const SHAPE: PaymentsResult = {
