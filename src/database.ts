@@ -45,6 +45,7 @@ export interface Database<Tx> {
   session?(options: SessionOptions): Promise<Session | NoSession>
 }
 
+/** What a transaction may be told before it begins. */
 export interface TransactionOptions {
   /** The first statement of the work is one of `queryable(tx)`: BEGIN may travel with it. @default false */
   readonly beginsWithQuery?: boolean

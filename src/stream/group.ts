@@ -6,6 +6,7 @@ import { groupNames, groupNumber, pauseGroup, resumeGroup } from '../postgres/st
 import { numberOf } from '../queue-number.ts'
 import { milliseconds, parseOptions } from '../rules/options.ts'
 
+/** For how long nothing of a group is read, why, and by whom. */
 export interface GroupPauseOptions {
   /** For how long, in milliseconds; then it resumes by itself. @default until `resume()` */
   readonly forMs?: number | undefined

@@ -1,6 +1,10 @@
 // The examples in the doc comments of src/: what they do not declare themselves they take from the package and from prelude.ts.
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import * as drizzle from '../../src/databases/drizzle.ts'
+import * as knex from '../../src/databases/knex.ts'
+import * as prisma from '../../src/databases/prisma.ts'
+import * as typeorm from '../../src/databases/typeorm.ts'
 import * as embedded from '../../src/embedded/index.ts'
 import * as posthaste from '../../src/index.ts'
 import * as testing from '../../src/testing.ts'
@@ -13,17 +17,8 @@ export interface Example {
   readonly text: string
 }
 
-// Their libraries are installed for test/transactions only.
-const ELSEWHERE = [
-  'src/databases/drizzle.ts',
-  'src/databases/knex.ts',
-  'src/databases/prisma.ts',
-  'src/databases/typeorm.ts',
-]
-
 export const EXAMPLES: readonly Example[] = globSync('src/**/*.ts', { cwd: ROOT })
   .map((file) => file.replaceAll('\\', '/'))
-  .filter((file) => !ELSEWHERE.includes(file))
   .sort()
   .flatMap(examplesOf)
 
@@ -35,6 +30,10 @@ const KNOWN: readonly (readonly [string, readonly string[]])[] = [
   ['src/index.ts', Object.keys(posthaste)],
   ['src/testing.ts', Object.keys(testing)],
   ['src/embedded/index.ts', Object.keys(embedded)],
+  ['src/databases/drizzle.ts', Object.keys(drizzle)],
+  ['src/databases/knex.ts', Object.keys(knex)],
+  ['src/databases/prisma.ts', Object.keys(prisma)],
+  ['src/databases/typeorm.ts', Object.keys(typeorm)],
   ['test/docs/prelude.ts', [...VALUES, ...PASSED_ON, ...TYPES]],
 ]
 

@@ -2,6 +2,10 @@
 import { Kysely, PostgresDialect, type Transaction } from 'kysely'
 import pg from 'pg'
 import { z } from 'zod'
+import type { DrizzleOnPg } from '../../src/databases/drizzle.ts'
+import type { KnexOnPg } from '../../src/databases/knex.ts'
+import type { PrismaOnPg } from '../../src/databases/prisma.ts'
+import type { TypeOrmOnPg } from '../../src/databases/typeorm.ts'
 import { defineMessage, defineProvider, defineTopology, type Posthaste } from '../../src/index.ts'
 
 export { Kysely, PostgresDialect, pg, z }
@@ -55,3 +59,17 @@ export declare const psp: {
   ): Promise<{ id: string; declined: boolean; code: string }>
   find(idempotencyKey: string): Promise<{ id: string; declined: boolean; code: string } | undefined>
 }
+
+// What the clients of other libraries come to here; test/transactions has the libraries themselves.
+export declare const schema: object
+export declare const url: string
+export declare const entities: never[]
+export declare function drizzle(options: { client: pg.Pool; schema: object }): DrizzleOnPg
+export declare function Knex(options: { client: 'pg'; connection: string }): KnexOnPg
+export declare const PrismaPg: new (pool: pg.Pool) => object
+export declare const PrismaClient: new (options: { adapter: object }) => PrismaOnPg
+export declare const DataSource: new (options: {
+  type: 'postgres'
+  url: string
+  entities: never[]
+}) => { initialize(): Promise<TypeOrmOnPg> }
