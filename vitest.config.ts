@@ -4,6 +4,9 @@ import { defineConfig } from 'vitest/config'
 // which are installed for it, `--mode server` what of the quick suite speaks to a server, for servers of other versions.
 const INCLUDED: Record<string, string> = { long: 'test/**/*.long.ts', transactions: 'test/transactions/**/*.test.ts' }
 
+// Other servers are slower: in containers, of older versions.
+const TIMEOUT_MS: Record<string, number> = { long: 600_000, server: 120_000 }
+
 // They know no server, or bring their own.
 const SERVERLESS = ['rules', 'machinery', 'bench', 'ground', 'package', 'types'].map((folder) => `test/${folder}/**`)
 
@@ -20,7 +23,7 @@ export default defineConfig(({ mode }) => ({
     pool: 'forks',
     maxWorkers: 2,
     hookTimeout: 60_000,
-    testTimeout: mode === 'long' ? 600_000 : 30_000,
+    testTimeout: TIMEOUT_MS[mode] ?? 30_000,
     passWithNoTests: true,
     typecheck: {
       enabled: mode === 'test',

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
 import { InvalidOption } from './errors.ts'
+import { withPeer } from './machinery/peer.ts'
 import type { DeadLetterRow, DeadLettersWhere, WholeDeadLetterRow } from './postgres/dead-letters.ts'
 import { numberOf } from './queue-number.ts'
 import { jsonText } from './rules/json-text.ts'
@@ -107,7 +108,7 @@ interface Portion {
 }
 
 // They are composed with Kysely, whose loading nobody is to wait for who only publishes and consumes.
-const statements = () => import('./postgres/dead-letters.ts')
+const statements = () => withPeer('kysely', () => import('./postgres/dead-letters.ts'))
 
 // A statement that moves more bodies than this would hold its locks, and upkeep, for too long.
 const AT_ONCE = 200

@@ -727,3 +727,14 @@ export class EventTimeout extends PosthasteError {
     this.timeoutMs = timeoutMs
   }
 }
+
+/** A package that you bring yourself is not installed. The sentence ends with the line that installs it. */
+export class PeerMissing extends PosthasteError {
+  readonly code = 'PEER_MISSING'
+  readonly peer: string
+
+  constructor(peer: string, options?: ErrorOptions) {
+    super(`Cannot find package "${peer}": install it with: npm install ${peer}`, options)
+    this.peer = peer
+  }
+}

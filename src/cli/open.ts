@@ -1,4 +1,5 @@
 import type { Pool, PoolClient } from 'pg'
+import { PeerMissing } from '../errors.ts'
 import type { Config, Logger, Posthaste } from '../index.ts'
 import { Interrupted, Unreachable, UsageFailure } from './failure.ts'
 import { Interruption } from './interruption.ts'
@@ -147,7 +148,7 @@ async function loadPg(): Promise<Pg> {
     return (await import('pg')).default
   } catch (error) {
     if ((error as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new UsageFailure('Cannot find the package "pg": npm install pg', { cause: error })
+    throw new PeerMissing('pg', { cause: error })
   }
 }
 

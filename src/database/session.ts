@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import type { NoSession, Session, SessionOptions, SessionStatementOptions } from '../database.ts'
 import { ConnectionLost, DatabaseUnreachable } from '../errors.ts'
+import { withPeer } from '../machinery/peer.ts'
 import type { Queryable, Row } from '../postgres/queryable.ts'
 import { summarise } from '../rules/error-summary.ts'
 import { answerWithin } from './deadline.ts'
@@ -65,7 +66,7 @@ async function objection(session: PgSession, client: SessionClient, opening: Ope
 }
 
 async function connect(options: ClientOptions): Promise<SessionClient> {
-  const { default: pg } = await import('pg')
+  const { default: pg } = await withPeer('pg', () => import('pg'))
   const client = new pg.Client({
     connectionTimeoutMillis: CONNECT_MS,
     ...options,

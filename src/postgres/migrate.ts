@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { Client } from 'pg'
+import { withPeer } from '../machinery/peer.ts'
 import { tablesOf } from './tables.ts'
 
 /** Which database, and which schema in it. */
@@ -169,7 +170,7 @@ function upPart(script: string): string {
 }
 
 async function connected<Result>(url: string | undefined, work: (client: Client) => Promise<Result>): Promise<Result> {
-  const pg = (await import('pg')).default
+  const { default: pg } = await withPeer('pg', () => import('pg'))
   const client = new pg.Client({
     connectionString: url ?? process.env.DATABASE_URL,
     application_name: 'posthaste migrate',

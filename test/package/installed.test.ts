@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
@@ -116,6 +116,21 @@ describe('the package, installed from its tarball into an empty folder', () => {
     )
   })
 
+  test.each([
+    ['pg', `import { migrate } from 'posthaste'\nawait migrate()`],
+    ['kysely', DEAD],
+  ])('%s, when it is missing, is told with the line that installs it', (peer, text) => {
+    const folder = join(stranger.path, 'node_modules', peer)
+    renameSync(folder, `${folder}-away`)
+    try {
+      const { stderr } = stranger.program(`without-${peer}.mjs`, text)
+      expect(stderr).toContain(`Cannot find package "${peer}": install it with: npm install ${peer}\n`)
+      if (peer === 'pg') expect(stranger.run('npx', ['posthaste', 'status']).stderr).toContain('npm install pg\n')
+    } finally {
+      renameSync(`${folder}-away`, folder)
+    }
+  })
+
   test('runs beside this checkout on one schema, and migrating it from here disturbs nobody', async () => {
     await besideThisCheckout(stranger, database.url, 'beside')
   }, 120_000)
@@ -188,6 +203,12 @@ posthaste.consumer('billing').on(Placed, async ({ payload }, { tx }) => {
 posthaste.consumer('biling')
 export const published: Promise<{ id: string }> = posthaste.publish(tx, { type: 'placed', routingKey: 'billing', payload: {} })
 export { startEmbeddedPostgres }
+`
+
+const DEAD = `
+import { Posthaste } from 'posthaste'
+const database = { name: 'none', query: async () => ({ rows: [] }) }
+await new Posthaste({ database }).deadLetters.list()
 `
 
 const LOADS = `

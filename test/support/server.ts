@@ -43,12 +43,19 @@ async function theServer(prefix: string): Promise<Served> {
   return { url: embedded.url, stop: () => embedded.stop() }
 }
 
+// In memory, as the embedded server's files are: databases are made and dropped by the hundred. Parallel plans share memory, of which
+// a container has 64 MB by default.
+const MEMORY = '/posthaste'
+const SHARED_BYTES = 256 * 1_024 ** 2
+
 /** `TEST_POSTGRES_IMAGE=postgres:15 npm test`; where no container runtime answers it fails, and says so. */
 async function startContainer(image: string): Promise<Served> {
   const { GenericContainer, Wait } = await import('testcontainers')
   const settings = Object.entries(TEST_SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const container = await new GenericContainer(image)
-    .withEnvironment({ POSTGRES_PASSWORD: 'posthaste' })
+    .withEnvironment({ POSTGRES_PASSWORD: 'posthaste', PGDATA: `${MEMORY}/data` })
+    .withTmpFs({ [MEMORY]: 'rw' })
+    .withSharedMemorySize(SHARED_BYTES)
     .withCommand(['postgres', ...settings])
     .withExposedPorts(5432)
     .withWaitStrategy(Wait.forLogMessage(/database system is ready to accept connections/, 2))
