@@ -70,6 +70,23 @@ export class DedupeBusy extends PosthasteError {
   }
 }
 
+/**
+ * A payload cannot be encrypted or decrypted: its key is not among the `payloadKeys` of this process, or is another one than it was
+ * encrypted with. At publish nothing was sent; a delivery is dead-lettered as `key-lost`, with the id of the key. Give the process
+ * the key and redrive; a key that is gone for good takes what it encrypted with it.
+ */
+export class KeyLost extends PosthasteError {
+  readonly code = 'KEY_LOST'
+  readonly messageType: string
+  readonly keyId: string | undefined
+
+  constructor(verb: 'encrypt' | 'decrypt', messageType: string, keyId: string | undefined, reason: string) {
+    super(`Cannot ${verb} "${messageType}"${keyId === undefined ? '' : ` with key "${keyId}"`}: ${reason}`)
+    this.messageType = messageType
+    this.keyId = keyId
+  }
+}
+
 /** Where a value leaves its contract, and how; `message` is cleared of the values some schema libraries quote. */
 export interface ContractIssue {
   readonly path: string

@@ -104,6 +104,7 @@ export {
   type RequestContract,
 } from './rules/contract.ts'
 export type { AttemptError, Delivery, DeliveryFacts } from './rules/delivery.ts'
+export type { EncryptionOf, PayloadKey, PayloadKeys } from './rules/encryption.ts'
 export type { ErrorSummary } from './rules/error-summary.ts'
 export type { FlowSettings } from './rules/flow.ts'
 export type {

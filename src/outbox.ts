@@ -7,6 +7,7 @@ import { type Query, type Queryable, run } from './postgres/queryable.ts'
 import { refusal } from './postgres/refusal.ts'
 import type { Tables } from './postgres/tables.ts'
 import type { AnyRequestContract } from './rules/contract.ts'
+import { encryptPaths, fingerprints, type Keyring } from './rules/encryption.ts'
 import { hasCode } from './rules/error-summary.ts'
 import { jsonText } from './rules/json-text.ts'
 import {
@@ -28,6 +29,14 @@ export type { Published } from './postgres/outbox.ts'
 
 const IDS = z.array(z.guid())
 
+export interface OutboxOptions {
+  readonly tables: Tables
+  readonly limits: MessageLimits
+  readonly events: EventBus
+  /** The keys that payloads are encrypted with. */
+  readonly keys?: Keyring | undefined
+}
+
 /** One message or many, with a contract or raw. */
 export type Publishable = Message | RawMessage
 
@@ -39,8 +48,10 @@ export class Outbox {
   readonly #tables: Tables
   readonly #limits: MessageLimits
   readonly #events: EventBus
+  readonly #keys: Keyring | undefined
 
-  constructor({ tables, limits, events }: { tables: Tables; limits: MessageLimits; events: EventBus }) {
+  constructor({ tables, limits, events, keys }: OutboxOptions) {
+    this.#keys = keys
     this.#tables = tables
     this.#limits = limits
     this.#events = events
@@ -102,7 +113,21 @@ export class Outbox {
       const parsed = contract?.parse(payload)
       if (parsed instanceof Promise) await parsed
     }
-    return messages.map((message) => check(message, this.#limits))
+    const checked = messages.map((message) => check(message, this.#limits))
+    if (!messages.some(({ contract }) => contract?.encrypted.length)) return checked
+    return await Promise.all(checked.map((each, n) => this.#encrypted(messages[n]!, each)))
+  }
+
+  // What was checked as it will be read is now checked as it will be stored, which is larger.
+  async #encrypted({ contract, payload: given, type }: Message, checked: CheckedMessage): Promise<CheckedMessage> {
+    if (!contract?.encrypted.length || checked.payload === undefined) return checked
+    const payload = JSON.parse(checked.payload)
+    const keyId = contract.keyIdOf(given)
+    const prints =
+      checked.envelope.dedupe_key === undefined ? undefined : await fingerprints(this.#keys, { type, payload, keyId })
+    await encryptPaths(this.#keys, { type, payload, paths: contract.encrypted, keyId })
+    const text = jsonText(payload, this.#limits.payloadBytes, { messageType: type, path: 'payload' })
+    return { ...checked, payload: text, ...(prints && { fingerprints: prints }) }
   }
 
   async #append(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {

@@ -9,6 +9,7 @@ import type { Context } from './context.ts'
 import type { Database } from './database.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { type EffectBodies, Effects } from './effects.ts'
+import { type Erased, type EraseOptions, erase } from './erasure.ts'
 import { AlreadyStarted, NotSupported, RetentionTooShort, UnknownQueue } from './errors.ts'
 import {
   EventBus,
@@ -34,6 +35,7 @@ import { Relay, type RelayOptions } from './relay.ts'
 import { type RequestOptions, Requests } from './requests.ts'
 import type { AnyRequestContract, RequestContract } from './rules/contract.ts'
 import { effectBodies } from './rules/effect-bodies.ts'
+import { Keyring, type PayloadKeys } from './rules/encryption.ts'
 import type { PublishOptions } from './rules/message.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 import { horizonMs } from './rules/provider.ts'
@@ -75,6 +77,11 @@ export interface PosthasteOptions<Tx, QueueName extends string> {
   readonly relay?: Omit<RelayOptions, 'retention'>
   /** How responses of calls to the outside are stored: redacted, sealed, how large. @default as they are, 64 KB at most */
   readonly effects?: EffectBodies
+  /**
+   * The keys that payloads are encrypted with, for contracts that say `encrypt`; the same in every process that publishes or handles
+   * them. @default none
+   */
+  readonly payloadKeys?: PayloadKeys
   /** How long things are kept. Start refuses an inbox that forgets sooner than a message may be delivered again. */
   readonly retention?: Retention
 }
@@ -99,6 +106,8 @@ export interface StopOptions {
   readonly timeoutMs?: number
 }
 
+const PAYLOAD_KEYS = z.strictObject({ current: z.string(), keys: passedThrough<PayloadKeys['keys']>() })
+
 const OPTIONS = z.strictObject({
   database: passedThrough<Database<unknown>>(),
   topology: passedThrough<Topology | undefined>().optional(),
@@ -115,6 +124,9 @@ const OPTIONS = z.strictObject({
     })
     .default({}),
   effects: passedThrough<EffectBodies | undefined>().optional(),
+  payloadKeys: passedThrough<PayloadKeys | undefined>()
+    .optional()
+    .transform((given) => (given === undefined ? undefined : new Keyring(parseOptions(PAYLOAD_KEYS, given)))),
   retention: z
     .strictObject({
       outboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.outboxMs),
@@ -202,7 +214,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
 
   constructor(options: PosthasteOptions<Tx, QueueName>) {
     this.#options = parseOptions(OPTIONS, options)
-    const { schema, service, listenUrl, logger, relay, retention } = this.#options
+    const { schema, service, listenUrl, logger, relay, retention, payloadKeys: keys } = this.#options
     const { database } = options
     const events = new EventBus()
     if (logger) events.onAny(logTo(logger))
@@ -211,10 +223,18 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     const listener = new Listener({ database, events, instance, ...(listenUrl === undefined ? {} : { listenUrl }) })
 
     this.#topology = options.topology ?? defineTopology({ queues: {} })
-    this.#context = { database, tables, events, listener, instance, ...(listenUrl === undefined ? {} : { listenUrl }) }
+    this.#context = {
+      database,
+      tables,
+      events,
+      listener,
+      instance,
+      keys,
+      ...(listenUrl === undefined ? {} : { listenUrl }),
+    }
     this.effects = new Effects(this.#context as Context, effectBodies(options.effects ?? {}))
     this.#store = new TopologyStore(this.#context, this.#topology, service)
-    this.#outbox = new Outbox({ tables, limits: this.#topology.limits, events })
+    this.#outbox = new Outbox({ tables, limits: this.#topology.limits, events, keys })
     this.#relay = new Relay(this.#context, { ...relay, retention } as RelayOptions)
     this.#claimLoop = new ClaimLoop(this.#context)
     this.#requests = new Requests(this.#context, this.#outbox)
@@ -377,6 +397,19 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    */
   trace(messageId: string, options?: TraceOptions): Promise<Trace | undefined> {
     return trace(this.#context, messageId, options)
+  }
+
+  /**
+   * Takes the payload of a message away wherever it stands: in the log, in dead letters and the copies their routes published, in
+   * what errors say of it. Its id, key, headers and times stay, and so does the account; a delivery that is still to be attempted
+   * becomes a dead letter, `erased`. The journal says who did it.
+   *
+   * ```ts
+   * await posthaste.erase(messageId, { by: 'ada' })
+   * ```
+   */
+  erase(messageId: string, options?: EraseOptions): Promise<Erased> {
+    return erase(this.#context, messageId, options)
   }
 
   /** Who did what by hand, the newest first: redrives, purges, erasures. Kept for a year. */

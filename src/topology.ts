@@ -222,9 +222,9 @@ function prefixed(prefix: string, settings: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`${prefix}.${name}`, value]))
 }
 
-function declaredOf({ name, version, exchange, schema }: AnyContract): DeclaredContract {
+function declaredOf({ name, version, exchange, schema, encrypted }: AnyContract): DeclaredContract {
   const { vendor } = schema['~standard']
-  return { name, version, exchange, schema: jsonSchemaOf(schema), vendor, encrypted: [] }
+  return { name, version, exchange, schema: jsonSchemaOf(schema), vendor, encrypted }
 }
 
 function namesOf({ exchanges, queues, bindings, contracts }: StoredTopology | Topology): string[] {

@@ -35,6 +35,8 @@ export interface TracedMessage {
   readonly publishedAt: Date
   readonly deliverAt: Date | null
   readonly expiresAt: Date | null
+  /** Its payload was erased. */
+  readonly erased: boolean
 }
 
 /** What became of a message in one queue. */

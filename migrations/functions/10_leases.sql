@@ -216,6 +216,7 @@ declare
   d record;
   leased integer;
   over jsonb;
+  erased boolean;
   handed_out integer := 0;
   keeps_expired boolean := coalesce((select q.flow ->> 'expired' = 'dead-letter' from queues q where q.name = receive.queue), false);
 begin
@@ -232,9 +233,11 @@ begin
       where l.lease is not null
     loop
       leased := leased + 1;
-      if d.duplicate or d.missing or d.expired then
-        over := over || jsonb_build_object('position', d.position, 'reason', case when d.missing then 'LOG_MISSING' else 'expired' end,
-          'kind', case when d.duplicate then 'completed' when d.missing or keeps_expired then 'dead' else 'expired' end);
+      erased := not d.missing and d.payload is null and d.body is null;
+      if d.duplicate or d.missing or d.expired or erased then
+        over := over || jsonb_build_object('position', d.position,
+          'reason', case when d.missing then 'LOG_MISSING' when erased then 'erased' else 'expired' end,
+          'kind', case when d.duplicate then 'completed' when d.missing or erased or keeps_expired then 'dead' else 'expired' end);
         continue;
       end if;
       handed_out := handed_out + 1;

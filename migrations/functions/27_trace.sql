@@ -167,7 +167,7 @@ begin
     'message', case when m.id is not null then jsonb_build_object(
       'exchange', m.exchange, 'routingKey', m.routing_key, 'type', m.type, 'version', m.version, 'key', m.key, 'priority', m.priority,
       'correlationId', m.correlation_id, 'causationId', m.causation_id, 'publishedAt', m.published_at, 'deliverAt', m.deliver_at,
-      'expiresAt', m.expires_at) end,
+      'expiresAt', m.expires_at, 'erased', m.payload is null and m.body is null) end,
     'routed', routed,
     'deliveries', coalesce((
       select jsonb_agg(jsonb_build_object(

@@ -62,6 +62,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'what became of a message, and of what it caused',
     load: async () => (await import('./trace.ts')).traceCommand(),
   },
+  erase: {
+    summary: 'take the payload of a message away, wherever it stands',
+    load: async () => (await import('./erase.ts')).eraseCommand(),
+  },
   journal: {
     summary: 'who did what by hand',
     load: async () => (await import('./journal.ts')).journalCommand(),

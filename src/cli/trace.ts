@@ -38,6 +38,7 @@ function printTrace({ id, message, routed, deliveries, processed, children }: Tr
     line(
       `  published ${publishedAt.toISOString()} to "${exchange}" with "${routingKey}"${correlationId ? `, in ${correlationId}` : ''}`,
     )
+    if (message.erased) line('  its payload is erased')
   }
   if (!routed) line('  not routed yet')
   for (const delivery of deliveries) printDelivery(delivery, line)

@@ -1,10 +1,18 @@
 import type { Claimed } from '../postgres/claim.ts'
 import type { DeliveryFacts } from '../rules/delivery.ts'
+import { decrypted, type Keyring, mayBeEncrypted } from '../rules/encryption.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 
 /** The payload as it was published, or undefined for a message with a body. */
 export function plainPayload({ body }: Claimed): unknown {
   return body?.payload == null ? undefined : JSON.parse(body.payload)
+}
+
+/** The payload as its publisher wrote it: what of it is encrypted is opened. */
+export function clearPayload(row: Claimed, keys: Keyring | undefined): unknown {
+  const { payload, type } = row.body!
+  const plain = plainPayload(row)
+  return payload === null || !mayBeEncrypted(payload) ? plain : decrypted(keys, type, plain)
 }
 
 export interface FactsOf {

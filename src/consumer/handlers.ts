@@ -2,11 +2,12 @@ import { AlreadyStarted, DuplicateHandler, UnknownVersion } from '../errors.ts'
 import type { Claimed } from '../postgres/claim.ts'
 import type { AnyContract } from '../rules/contract.ts'
 import { type Delivery, openDelivery } from '../rules/delivery.ts'
+import type { Keyring } from '../rules/encryption.ts'
 import type { CompleteOutcome, Outcome } from '../rules/outcome.ts'
 import type { QueueSettings } from '../rules/topology.ts'
-import { factsOf, plainPayload } from './facts.ts'
+import { clearPayload, factsOf, plainPayload } from './facts.ts'
 import type { Flow } from './flow.ts'
-import { leftToNewer, unattemptable, unreadable, type Verdict, withoutAttempt } from './verdict.ts'
+import { leftToNewer, locked, unattemptable, unreadable, type Verdict, withoutAttempt } from './verdict.ts'
 
 /** What a handler may answer: nothing, or an outcome made by its delivery. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing is what most are
@@ -64,11 +65,13 @@ export class Handlers {
   readonly #queue: string
   readonly #byType = new Map<string, Known>()
   #otherwise: AnyHandler | undefined
+  readonly #keys: Keyring | undefined
   #batched = false
   #sealed = false
 
-  constructor(queue: string) {
+  constructor(queue: string, keys?: Keyring | undefined) {
     this.#queue = queue
+    this.#keys = keys
   }
 
   get contracts(): readonly AnyContract[] {
@@ -109,15 +112,32 @@ export class Handlers {
     if (ended) return ended
     const known = this.#byType.get(row.body!.type)
     if (!known) return this.#unknown(row, queue, attempt)
-    return read(row, known.contract, {
-      next: (payload) => open(row, queue, attempt, known, payload),
-      refuse: (error) => (isForNewer(error, queue) ? leftToNewer(error) : unreadable(error)),
+    const { contract } = known
+    const refuse = (error: unknown) => (isForNewer(error, queue) ? leftToNewer(error) : unreadable(error))
+    if (row.body!.version > contract.version)
+      return refuse(new UnknownVersion(contract.name, row.body!.version, contract.version))
+    return then(this.#opened(row), {
+      next: (payload) => {
+        const reading = attemptTo(() => contract.parse(payload, row.body!.version))
+        return then(reading, { next: (read) => open(row, queue, attempt, known, read), refuse })
+      },
+      refuse: (error) => locked(error, attempt, queue.retry),
     })
   }
 
-  #unknown(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict {
-    if (!this.#otherwise) return unattemptable('unknown-type')
-    return open(row, queue, attempt, { handler: this.#otherwise, batch: false }, plainPayload(row))
+  // Who has no keys and knows no contract, an archive for example, gets what is stored.
+  #unknown(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict | Promise<Prepared | Verdict> {
+    const handler = this.#otherwise
+    if (!handler) return unattemptable('unknown-type')
+    const payload = this.#keys ? this.#opened(row) : { value: plainPayload(row) }
+    return then(payload, {
+      next: (value) => open(row, queue, attempt, { handler, batch: false }, value),
+      refuse: (error) => locked(error, attempt, queue.retry),
+    })
+  }
+
+  #opened(row: Claimed): Tried {
+    return attemptTo(() => clearPayload(row, this.#keys))
   }
 
   #add(contract: AnyContract, known: Known): void {
@@ -131,22 +151,26 @@ export class Handlers {
   }
 }
 
-interface Reading {
-  readonly next: (payload: unknown) => Prepared
-  readonly refuse: (error: unknown) => Verdict
+/** What came of a step that may be asynchronous: its value, or what it threw. */
+type Tried = { readonly value: unknown } | { readonly error: unknown } | Promise<{ readonly value: unknown }>
+
+type Step = Prepared | Verdict | Promise<Prepared | Verdict>
+
+function attemptTo(step: () => unknown): Tried {
+  try {
+    const value = step()
+    return value instanceof Promise ? value.then((settled) => ({ value: settled })) : { value }
+  } catch (error) {
+    return { error }
+  }
 }
 
-function read(
-  row: Claimed,
-  contract: AnyContract,
-  { next, refuse }: Reading,
-): Prepared | Verdict | Promise<Prepared | Verdict> {
-  try {
-    const payload = contract.parse(plainPayload(row), row.body?.version)
-    return payload instanceof Promise ? payload.then(next).catch(refuse) : next(payload)
-  } catch (error) {
-    return refuse(error)
-  }
+function then(
+  tried: Tried,
+  { next, refuse }: { readonly next: (value: unknown) => Step; readonly refuse: (error: unknown) => Verdict },
+): Step {
+  if (tried instanceof Promise) return tried.then(({ value }) => next(value), refuse)
+  return 'error' in tried ? refuse(tried.error) : next(tried.value)
 }
 
 function isForNewer(error: unknown, { newerVersions }: QueueSettings): error is UnknownVersion {

@@ -1,4 +1,4 @@
-import { UnknownVersion } from '../errors.ts'
+import { KeyLost, UnknownVersion } from '../errors.ts'
 import type { EventBus } from '../events.ts'
 import type { Claimed } from '../postgres/claim.ts'
 import type { NewHistory, Settled } from '../postgres/settle.ts'
@@ -41,6 +41,7 @@ export function unattemptable(reason: DeadLetterReason, error?: unknown): Verdic
 export function withoutAttempt(row: Claimed, { expired = 'drop' }: Pick<FlowSettings, 'expired'>): Verdict | undefined {
   if (row.duplicate) return DUPLICATE
   if (row.body === null) return unattemptable('LOG_MISSING')
+  if (row.body.payload === null && row.body.bytes === null) return unattemptable('erased')
   if (!row.expired) return undefined
   return expired === 'drop' ? EXPIRED : unattemptable('expired')
 }
@@ -48,6 +49,11 @@ export function withoutAttempt(row: Claimed, { expired = 'drop' }: Pick<FlowSett
 /** A payload that does not fit its contract fits it no better next time. */
 export function unreadable(error: unknown): Verdict {
   return unattemptable(error instanceof UnknownVersion ? 'unknown-version' : 'invalid-payload', error)
+}
+
+/** A key that is lost is so for every attempt; one that cannot be looked for now is an attempt that failed. */
+export function locked(error: unknown, attempt: number, policy: RetryPolicy): Verdict {
+  return error instanceof KeyLost ? unattemptable('key-lost', error) : verdictOfFailure(error, attempt, policy)
 }
 
 /** It goes back for a consumer that knows its version. */

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { ClaimLoop } from '../consumer/claim-loop.ts'
-import { factsOf, plainPayload } from '../consumer/facts.ts'
+import { clearPayload, factsOf } from '../consumer/facts.ts'
 import { Lease } from '../consumer/leases.ts'
-import { type Judged, settledOf, tell, withoutAttempt } from '../consumer/verdict.ts'
+import { type Judged, locked, settledOf, tell, type Verdict, withoutAttempt } from '../consumer/verdict.ts'
 import type { Context } from '../context.ts'
 import { Knock } from '../machinery/knock.ts'
 import type { Outbox } from '../outbox.ts'
@@ -55,6 +55,16 @@ const DELIVERIES = z.strictObject({
 
 const ONE_WAIT_MS = 60_000
 const FROM_THE_START: readonly string[] = Object.freeze(Array<string>(10).fill('0'))
+
+interface Ended {
+  readonly row: Claimed
+  readonly verdict: Verdict
+}
+
+interface Attempted {
+  readonly row: Claimed
+  readonly payload: unknown
+}
 
 export interface PullPlace<Tx> {
   readonly context: Context<Tx>
@@ -146,36 +156,46 @@ export class Pull<Tx> {
       if (!first) return { pulled: [], againMs: waitMs ?? Number.POSITIVE_INFINITY }
       const held = new Lease(queue.name, first, { until: askedAt + leaseMs, deliveries: leased.length })
       context.events.emit('leased', { queue: queue.name, lease: held.id, deliveries: leased.length })
-      const rows = leased.map(({ delivery }) => delivery)
+      const looked = await Promise.all(leased.map(({ delivery }) => this.#lookAt(queue, delivery)))
       await this.#end(
         queue,
         held,
-        rows.filter((row) => withoutAttempt(row, queue.flow)),
+        looked.filter((each) => 'verdict' in each),
       )
-      const attempted = rows.filter((row) => !withoutAttempt(row, queue.flow))
+      const attempted = looked.filter((each) => 'payload' in each)
       if (attempted.length > 0)
+<<<<<<< HEAD
         return {
           pulled: attempted.map((row) => this.#open(queue, { lease: held, row, leasedUntil: first.expiresAt })),
           againMs: 0,
         }
+=======
+        return attempted.map((each) => this.#open(queue, { lease: held, ...each, leasedUntil: first.expiresAt }))
+>>>>>>> 7b92229 (Encrypt paths of payloads, and erase a payload wherever it stands)
     }
   }
 
-  #open(queue: StoredQueue, of: Pick<PulledFacts, 'lease' | 'row' | 'leasedUntil'>): Pulled<Tx> {
-    const { row } = of
-    const facts = factsOf(row, { queue, attempt: row.attempts, payload: plainPayload(row) })
-    return new Pulled(this.#place, { ...of, queue, facts })
+  // Its payload as it was written, or what becomes of it without an attempt.
+  async #lookAt(queue: StoredQueue, row: Claimed): Promise<Ended | Attempted> {
+    const ended = withoutAttempt(row, queue.flow)
+    if (ended) return { row, verdict: ended }
+    try {
+      return { row, payload: await clearPayload(row, this.#place.context.keys) }
+    } catch (error) {
+      return { row, verdict: locked(error, row.attempts, queue.retry) }
+    }
   }
 
-  async #end(queue: StoredQueue, held: Lease, rows: readonly Claimed[]): Promise<void> {
-    if (rows.length === 0) return
+  #open(queue: StoredQueue, of: Pick<PulledFacts, 'lease' | 'leasedUntil'> & Attempted): Pulled<Tx> {
+    const { row, payload, ...held } = of
+    const facts = factsOf(row, { queue, attempt: row.attempts, payload })
+    return new Pulled(this.#place, { ...held, row, queue, facts })
+  }
+
+  async #end(queue: StoredQueue, held: Lease, ended: readonly Ended[]): Promise<void> {
+    if (ended.length === 0) return
     const { context } = this.#place
-    const judged: Judged[] = rows.map((row) => ({
-      row,
-      attempt: row.attempts,
-      verdict: withoutAttempt(row, queue.flow)!,
-      durationMs: 0,
-    }))
+    const judged: Judged[] = ended.map((each) => ({ ...each, attempt: each.row.attempts, durationMs: 0 }))
     const facts = { ...held.held, consumer: queue.name, outcomes: judged.map(settledOf), inbox: false }
     await run(context.database, settleLeased(context.tables, facts))
     for (const each of judged) tell(context.events, queue.name, each)

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type ContractIssue, ContractViolation, InvalidContract, InvalidMessage, UnknownOption } from '../errors.ts'
+import { type EncryptionOf, KEY_ID, pathsProblem } from './encryption.ts'
 import { presentable } from './error-summary.ts'
 import { checkPublishOptions, type Message, newMessageId, type PublishOptions } from './message.ts'
 import { pathOf } from './place.ts'
@@ -15,6 +16,11 @@ export interface Contract<Name extends string = string, In = unknown, Out = unkn
   readonly exchange: string
   readonly schema: StandardSchemaV1<In, Out>
   readonly upcasters: Upcasters
+  /** The paths of the payload that are stored encrypted. */
+  readonly encrypted: readonly string[]
+
+  /** The id of the key that a payload is encrypted with; undefined for the current one. */
+  keyIdOf(payload: In): string | undefined
 
   /** A message with an id of its own. It is checked when it is published, not here. */
   create(input: In, options?: PublishOptions): Message<In>
@@ -74,11 +80,16 @@ export interface ContractOptions<In = unknown> {
   readonly upcast?: Upcasters
   /** The schema of the reply, for `posthaste.request` and `consumer.reply`. @default none: it is not answered */
   readonly reply?: StandardSchemaV1
+  /**
+   * Paths of the payload that are stored encrypted, with the `payloadKeys` of Posthaste: `['card.number', 'passengers.*.name']`. The
+   * database, `status`, dead letters, traces and `peek` have ciphertext, handlers clear text. @default none
+   */
+  readonly encrypt?: readonly string[] | EncryptionOf<In>
   /** Holds an advisory lock for the key until commit: messages of one key then follow commit order, at the price of waiting. @default false */
   readonly lockKey?: boolean
 }
 
-const OPTIONS = ['exchange', 'routingKey', 'key', 'version', 'upcast', 'reply', 'lockKey']
+const OPTIONS = ['exchange', 'routingKey', 'key', 'version', 'upcast', 'reply', 'encrypt', 'lockKey']
 
 /**
  * Names a message and ties it to a schema: what is published under it fits the schema, and handlers get the schema's output.
@@ -124,6 +135,7 @@ export function defineMessage<const Name extends string, Schema extends Standard
   const { exchange = '', version = 1, upcast: upcasters = {}, lockKey = false } = options
   const routingKeyOf = routingKeyFunction(name, options.routingKey)
   const keyOf = options.key ?? noKey
+  const { paths: encrypted, keyId } = encryptionOf(options.encrypt)
 
   const contract: Contract<Name, In, Out> = {
     name: name.normalize('NFC') as Name,
@@ -131,6 +143,9 @@ export function defineMessage<const Name extends string, Schema extends Standard
     exchange: exchange.normalize('NFC'),
     schema: schema as StandardSchemaV1<In, Out>,
     upcasters,
+    encrypted,
+    keyIdOf: (payload) =>
+      keyId === undefined ? undefined : checkedKeyId(name, derived(name, 'encrypt.keyId', keyId, payload)),
     create: (payload, given = NO_OPTIONS) => {
       if (given !== NO_OPTIONS) checkPublishOptions(given)
       return {
@@ -171,6 +186,15 @@ export function isContract(value: unknown): value is AnyContract {
 function replyOf(name: string, reply: StandardSchemaV1 | undefined): Partial<RequestContract> {
   if (reply === undefined) return {}
   return { reply, parseReply: (value) => parsed({ name: `${name} reply`, schema: reply }, value) }
+}
+
+function encryptionOf<In>(encrypt: ContractOptions<In>['encrypt'] = []): EncryptionOf<In> {
+  return Array.isArray(encrypt) ? { paths: encrypt } : (encrypt as EncryptionOf<In>)
+}
+
+function checkedKeyId(name: string, id: unknown): string {
+  if (typeof id === 'string' && KEY_ID.test(id)) return id
+  throw new InvalidMessage(name, 'encrypt.keyId', 'is not 1 to 100 printable ASCII characters without spaces')
 }
 
 const NO_OPTIONS: PublishOptions = Object.freeze({})
@@ -244,6 +268,17 @@ function checkDefinition(name: string, schema: unknown, options: ContractOptions
   const wrong = exchange === '' ? undefined : nameProblem(exchange)
   if (wrong !== undefined) throw new InvalidContract(name, `its exchange ${wrong}`)
   checkUpcasters({ name, version, upcasters })
+  if (options.encrypt !== undefined) checkEncryption(name, options.encrypt)
+}
+
+function checkEncryption(name: string, encrypt: NonNullable<ContractOptions<never>['encrypt']>): void {
+  const { paths, keyId, ...others } = encryptionOf(encrypt)
+  for (const option of Object.keys(others))
+    throw new UnknownOption(`encrypt.${option}`, ['encrypt.paths', 'encrypt.keyId'])
+  const problem = pathsProblem(paths)
+  if (problem !== undefined) throw new InvalidContract(name, problem)
+  if (keyId !== undefined && typeof keyId !== 'function')
+    throw new InvalidContract(name, 'its encrypt.keyId is no function')
 }
 
 function isStandardSchema(schema: unknown): schema is StandardSchemaV1 {

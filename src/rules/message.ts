@@ -138,6 +138,8 @@ export interface CheckedMessage {
   readonly headers: string | undefined
   readonly payload: string | undefined
   readonly body: string | undefined
+  /** What it is compared by under its dedupe key, where its payload cannot be: it is encrypted anew each time. */
+  readonly fingerprints?: readonly string[]
 }
 
 /**
@@ -280,8 +282,9 @@ export function check(message: Message, limits: MessageLimits): CheckedMessage {
 }
 
 /** A checked message as `publish_all` takes it. */
-export function encode({ envelope, headers, payload, body }: CheckedMessage): WireMessage {
-  const given = headers === undefined ? '' : `,"headers":${headers}`
+export function encode({ envelope, headers, payload, body, fingerprints }: CheckedMessage): WireMessage {
+  const prints = fingerprints === undefined ? '' : `,"fingerprints":${JSON.stringify(fingerprints)}`
+  const given = headers === undefined ? prints : `,"headers":${headers}${prints}`
   const content = payload === undefined ? `"body":"${body}"` : `"payload":${payload}`
   return `${JSON.stringify(envelope).slice(0, -1)}${given},${content}}` as WireMessage
 }

@@ -47,6 +47,8 @@ export type DeadLetterReason =
   | 'unknown-version'
   | 'invalid-payload'
   | 'crashed'
+  | 'key-lost'
+  | 'erased'
   | 'LOG_MISSING'
   | 'expired'
 

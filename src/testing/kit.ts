@@ -8,6 +8,7 @@ import { nextDue } from '../postgres/test-time.ts'
 import { insidesOf, type Posthaste } from '../posthaste.ts'
 import { Errand } from '../relay/errand.ts'
 import type { AnyContract, PayloadOf } from '../rules/contract.ts'
+import { decrypted } from '../rules/encryption.ts'
 import type { ErrorSummary } from '../rules/error-summary.ts'
 import type { Message, RawMessage } from '../rules/message.ts'
 import { prepare } from '../rules/message.ts'
@@ -203,7 +204,10 @@ class Kit<Tx> {
     const logged = await run(from, loggedMessages(tables, contract?.name ?? null))
     if (!contract) return logged
     return await Promise.all(
-      logged.map(async (message) => ({ ...message, payload: await contract.parse(message.payload, message.version) })),
+      logged.map(async (message) => {
+        const clear = await decrypted(this.#context.keys, message.type, message.payload)
+        return { ...message, payload: await contract.parse(clear, message.version) }
+      }),
     )
   }
 

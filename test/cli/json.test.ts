@@ -53,6 +53,7 @@ const CALLS: Readonly<Record<string, string>> = {
   'effects resolve': 'effects resolve capture:pay_2 --as succeeded --reason seen --by ada',
   'schedules list': 'schedules list',
   'schedules remove': 'schedules remove nightly --yes',
+  erase: 'erase 0190a000-0000-7000-8000-00000000000a --yes',
   journal: 'journal',
   trace: 'trace 0190a000-0000-7000-8000-00000000000a --depth 1',
   audit: 'audit',

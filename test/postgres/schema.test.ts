@@ -48,6 +48,7 @@ const WITHOUT_PATH = [
   'fingerprint_of',
   'first_id',
   'headers_match',
+  'is_past',
   'is_v7',
   'json_depth',
   'keep_effect_attempts',
@@ -60,4 +61,5 @@ const WITHOUT_PATH = [
   'refuse_unreadable',
   'uuid_v7',
   'wake_relay',
+  'without_words',
 ]
