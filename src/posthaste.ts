@@ -405,7 +405,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    * becomes a dead letter, `erased`. The journal says who did it.
    *
    * ```ts
-   * await posthaste.erase(messageId, { by: 'ada' })
+   * await posthaste.erase(id, { by: 'ada' })
    * ```
    */
   erase(messageId: string, options?: EraseOptions): Promise<Erased> {
