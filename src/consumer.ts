@@ -155,12 +155,8 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
   constructor(place: ConsumerPlace<Tx>, options: ConsumerOptions<G> = {}) {
     this.#place = place
     this.#options = parseOptions(OPTIONS, options)
-<<<<<<< HEAD
     this.#refuseMisplaced(options)
-    this.#handlers = new Handlers(place.queue.name)
-=======
     this.#handlers = new Handlers(place.queue.name, place.context.keys)
->>>>>>> 7b92229 (Encrypt paths of payloads, and erase a payload wherever it stands)
     this.#lifecycle = new Lifecycle({
       start: (signal) => this.#start(signal),
       stop: (stopping) => this.#stop(stopping),

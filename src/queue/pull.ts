@@ -164,14 +164,10 @@ export class Pull<Tx> {
       )
       const attempted = looked.filter((each) => 'payload' in each)
       if (attempted.length > 0)
-<<<<<<< HEAD
         return {
-          pulled: attempted.map((row) => this.#open(queue, { lease: held, row, leasedUntil: first.expiresAt })),
+          pulled: attempted.map((each) => this.#open(queue, { lease: held, ...each, leasedUntil: first.expiresAt })),
           againMs: 0,
         }
-=======
-        return attempted.map((each) => this.#open(queue, { lease: held, ...each, leasedUntil: first.expiresAt }))
->>>>>>> 7b92229 (Encrypt paths of payloads, and erase a payload wherever it stands)
     }
   }
 
