@@ -223,6 +223,9 @@ begin
   if max not between 1 and 1000 then
     raise exception 'Cannot receive from "%": max is not within 1 and 1000', queue using errcode = 'PH001';
   end if;
+  if not coalesce(lease between interval '1 millisecond' and interval '10 years', false) then
+    raise exception 'Cannot receive from "%": lease is not within 1 millisecond and ten years', queue using errcode = 'PH001';
+  end if;
   loop
     leased := 0;
     over := '[]';
@@ -327,8 +330,8 @@ declare
   most integer;
   policy jsonb;
 begin
-  if delay < interval '0' then
-    raise exception 'Cannot retry delivery %: its delay is negative', position using errcode = 'PH001';
+  if delay < interval '0' or delay > interval '10 years' then
+    raise exception 'Cannot retry delivery %: its delay is not within 0 and ten years', position using errcode = 'PH001';
   end if;
   select e, q.max_attempts, q.retry into d, most, policy
   from leases l
@@ -356,13 +359,26 @@ begin
     dead_letter.position);
 end $$;
 
+-- Ends a delivery of which nothing came, now or later: counted, not kept.
+create or replace function discard(lease_id bigint, token uuid, "position" bigint) returns void
+language plpgsql set search_path from current
+as $$
+begin
+  perform must_be_settled(array(select settle_leased(discard.lease_id, discard.token, null,
+    jsonb_build_array(jsonb_build_object('position', discard.position, 'kind', 'discarded')), false)), discard.position);
+end $$;
+
 -- Renews a lease; returns its new end.
 create or replace function extend(lease_id bigint, token uuid, lease interval default '1 minute') returns timestamptz
 language plpgsql set search_path from current
 as $$
 declare
-  until timestamptz := (select e from extend_lease(extend.lease_id, extend.token, extract(epoch from lease) * 1000) e);
+  until timestamptz;
 begin
+  if not coalesce(lease between interval '1 millisecond' and interval '10 years', false) then
+    raise exception 'Cannot extend lease %: its new time is not within 1 millisecond and ten years', lease_id using errcode = 'PH001';
+  end if;
+  until := (select e from extend_lease(extend.lease_id, extend.token, extract(epoch from lease) * 1000) e);
   if until is null then
     raise exception 'Cannot extend lease %: it has lapsed or is not yours', lease_id using errcode = 'PH004';
   end if;

@@ -73,6 +73,8 @@ begin
                      then jsonb_set(d.row, '{history}', coalesce(history_without_words(d.row -> 'history'), 'null')) else d.row end order by d.n)
     from jsonb_array_elements(l.deliveries) with ordinality d (row, n))
   where exists (select from jsonb_array_elements(l.deliveries) d where d ->> 'message_id' = any (ids::text[]));
+  update parked_keys k set history = history_without_words(k.history)
+  where exists (select from parked p where p.grp = k.grp and p.key = k.key and p.message_id = any (ids));
   -- last: an update that is rolled back makes a row of ready suspect
   update ready r set history = history_without_words(r.history) where r.message_id = any (ids) and r.history is not null;
 

@@ -1,6 +1,10 @@
+create sequence lane_position_number cache 1;
+
 create sequence migrations_id_seq cache 1;
 
 create sequence outbox_id cache 1;
+
+create sequence parked_number cache 1;
 
 create sequence position_number cache 1;
 
@@ -37,6 +41,28 @@ create type keyed as (
   key text,
   window_ms double precision,
   prints text[]
+);
+
+create type stream_row as (
+  id bigint,
+  base bigint,
+  tick bigint,
+  lane integer,
+  message_id uuid,
+  priority smallint,
+  exchange text,
+  routing_key text,
+  type text,
+  version integer,
+  key text,
+  correlation_id text,
+  causation_id text,
+  headers text,
+  payload text,
+  body bytea,
+  content_type text,
+  published_ms double precision,
+  expired boolean
 );
 
 create table attempts (
@@ -109,6 +135,7 @@ create table dead_letters (
   body bytea,
   content_type text,
   published_at timestamp with time zone,
+  grp text,
   PRIMARY KEY (id)
 );
 CREATE INDEX dead_letters_message ON dead_letters USING btree (message_id);
@@ -258,6 +285,39 @@ create table journal (
   PRIMARY KEY (id)
 );
 
+create table lane_leases (
+  id bigint not null generated always as identity,
+  grp integer not null,
+  lanes bigint not null,
+  token uuid not null default gen_random_uuid(),
+  holder text not null,
+  session integer,
+  expires_at timestamp with time zone not null,
+  PRIMARY KEY (id),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
+CREATE INDEX lane_leases_group ON lane_leases USING btree (grp);
+
+create table lane_positions (
+  grp integer not null,
+  number bigint not null default nextval('lane_position_number'::regclass),
+  lanes bigint not null,
+  base bigint not null,
+  tick bigint not null,
+  id bigint not null,
+  replay integer,
+  at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (grp, number),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
+
+create table lanes (
+  grp integer not null,
+  lane smallint not null,
+  PRIMARY KEY (grp, lane),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
+
 create table leases (
   id bigint not null generated always as identity,
   token uuid not null default gen_random_uuid(),
@@ -276,11 +336,12 @@ CREATE INDEX leases_expires ON leases USING btree (expires_at);
 
 create table lines (
   queue integer not null,
+  spot integer not null default hashtext(key),
   key text not null,
   priority smallint not null,
   "position" bigint not null,
   bytes integer not null,
-  PRIMARY KEY (queue, key, priority, "position")
+  PRIMARY KEY (queue, spot, key, priority, "position")
 )
 with (
   autovacuum_vacuum_cost_delay=0,
@@ -310,6 +371,32 @@ create table outbox (
   PRIMARY KEY (id)
 ) partition by RANGE (id);
 CREATE INDEX outbox_xid ON ONLY outbox USING btree (xid, id);
+
+create table parked (
+  grp integer not null,
+  key text not null,
+  number bigint not null default nextval('parked_number'::regclass),
+  message bigint not null,
+  message_id uuid not null,
+  PRIMARY KEY (grp, key, number)
+);
+CREATE INDEX parked_message ON parked USING btree (message);
+
+create table parked_keys (
+  grp integer not null,
+  key text not null,
+  lane smallint not null,
+  scope text not null,
+  attempts integer not null,
+  history jsonb not null,
+  due_at timestamp with time zone not null,
+  held boolean not null default false,
+  parked_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (grp, key),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE,
+  CHECK ((scope = ANY (ARRAY['key'::text, 'message'::text, 'lane'::text])))
+);
+CREATE INDEX parked_keys_due ON parked_keys USING btree (grp, due_at) WHERE (NOT held);
 
 create table partitions (
   name text not null,
@@ -355,6 +442,7 @@ create table queues (
   declared_at timestamp with time zone not null default clock_timestamp(),
   flow jsonb not null default '{}'::jsonb,
   dead_letter jsonb,
+  stream jsonb,
   newer_versions text not null default 'leave'::text,
   UNIQUE (name),
   PRIMARY KEY (id),
@@ -383,6 +471,20 @@ with (
   autovacuum_vacuum_threshold=5000
 );
 CREATE INDEX ready_charged ON ready USING btree (queue, priority, "position") WHERE (crashes > 0);
+
+create table replays (
+  id integer not null generated always as identity,
+  grp integer not null,
+  tick bigint not null,
+  last_id bigint not null,
+  since timestamp with time zone,
+  before timestamp with time zone,
+  number bigint not null,
+  by text,
+  made_at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (id),
+  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+);
 
 create table requests (
   id uuid not null,
@@ -473,6 +575,20 @@ with (
 );
 CREATE INDEX spent_at ON spent USING btree (queue, at);
 
+create table stream_groups (
+  id integer not null generated always as identity,
+  queue integer not null,
+  name text not null,
+  since timestamp with time zone,
+  paused_until timestamp with time zone,
+  paused_by text,
+  pause_reason text,
+  made_at timestamp with time zone not null default clock_timestamp(),
+  UNIQUE (queue, name),
+  PRIMARY KEY (id),
+  FOREIGN KEY (queue) REFERENCES queues(id) ON DELETE CASCADE
+);
+
 create table tally (
   xid xid8 not null default pg_current_xact_id(),
   scope text not null,
@@ -487,6 +603,7 @@ create table ticks (
   snapshot pg_snapshot not null,
   top_id bigint not null,
   at timestamp with time zone not null default clock_timestamp(),
+  floor_id bigint not null default 0,
   PRIMARY KEY (number)
 );
 
@@ -522,6 +639,11 @@ CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT WHEN ((NOT pg_try_
 create function add_to_fold(_counts jsonb, _since jsonb)
 returns jsonb
 language sql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function after_routing(_queues integer[], _from bigint)
+returns void
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function apply_outcomes(_queue integer, _consumer text, _outcomes jsonb)
@@ -569,6 +691,11 @@ language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function bury(_queue integer, _message bigint, _message_id uuid, _priority smallint, _attempts integer, _crashes integer, _history jsonb, _reason text)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function bury_of_group(_group integer, _message bigint, _message_id uuid, _priority smallint, _attempts integer, _history jsonb, _reason text)
 returns void
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
@@ -622,10 +749,23 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function claim_alone_flowing(_queue integer, _consumer text, _flow jsonb)
+returns SETOF claimed
+language plpgsql
+  set enable_seqscan=off
+  set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function claim_effect(_operation text, _kind text, _provider text, _fingerprint text, _provider_key uuid, _window_ms double precision, _claim uuid, _worker text, _lease_ms double precision)
 returns TABLE(verdict text, effect effects, lease_left_ms double precision, window_left_ms double precision)
 language plpgsql
   set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function claim_flowing(_queue integer, _consumer text, _limit integer, _floors bigint[], _alone boolean)
+returns TABLE(wait_ms double precision, delivery claimed)
+language plpgsql
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function close_request(_id uuid)
@@ -636,6 +776,11 @@ language sql
 
 create function closed_by(_queue integer)
 returns TABLE(source text, until timestamp with time zone, reason text)
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function closed_lanes(_group integer)
+returns bigint
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
@@ -686,9 +831,20 @@ language plpgsql
   set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;
 
+create function discard(lease_id bigint, token uuid, "position" bigint)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function drop_shells()
 returns boolean
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function due_keys(_group integer, _lanes bigint, _limit integer)
+returns TABLE(key text)
+language sql stable
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function due_schedules(_limit integer)
@@ -799,6 +955,30 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function free_key(_group integer, _key text)
+returns boolean
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function give_tokens(_queue integer, _at timestamp with time zone, _n integer)
+returns void
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function group_positions(_group integer)
+returns TABLE(number bigint, lanes bigint, base bigint, tick bigint, id bigint, replay integer, at timestamp with time zone)
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function groups_read_to()
+returns TABLE(tick bigint, floor_id bigint)
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function headers_match(_headers json, _match text, _arguments jsonb)
 returns boolean
 language sql immutable;
@@ -811,6 +991,29 @@ language plpgsql immutable
 create function history_without_words(_history jsonb)
 returns jsonb
 language sql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function hold_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], OUT held bigint, OUT parked text[], OUT paused boolean)
+returns record
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function hold_leased_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], _lease bigint, _token uuid, OUT held bigint, OUT parked text[], OUT paused boolean)
+returns record
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function hold_places(_lease bigint, _taken ready[], _stood lines[], _places integer[], _flow jsonb)
+returns void
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function id_after(_state text, _edge bigint, _a ticks, _b ticks, _chunk integer, _messages bigint, _last_id bigint)
+returns bigint
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function inherit_processed(_heir text, _from text)
@@ -827,6 +1030,11 @@ create function is_v7(_id uuid)
 returns boolean
 language sql immutable;
 
+create function join_group(_group integer)
+returns integer
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function json_depth(_text text, _limit integer)
 returns integer
 language plpgsql immutable strict;
@@ -840,15 +1048,52 @@ create function keep_effect_attempts()
 returns trigger
 language plpgsql;
 
+create function lane_of(_key text, _id uuid)
+returns integer
+language sql stable;
+
+create function lease_lanes(_group integer, _lanes bigint, _lease_ms double precision, _holder text, _session integer)
+returns TABLE(lease bigint, token uuid, lanes bigint)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
 returns TABLE(lease bigint, token uuid, expires_at timestamp with time zone, delivery claimed)
 language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function leased_lanes(_group integer, _but bigint)
+returns bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function leased_slots(_queue integer, _key text)
+returns SETOF integer
+language sql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function leave_group(_group integer)
+returns boolean
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function leave_out(_consumer text, _taken ready[], _known uuid[], _brought integer)
 returns SETOF claimed
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function line_up(_queue integer, _from bigint, _flow jsonb)
+returns void
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lined(_flow jsonb)
+returns boolean
+language sql immutable
   set search_path=⟨schema⟩, pg_temp;
 
 create function lock_class()
@@ -875,10 +1120,33 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function log_chunk(_state text, _a ticks, _b ticks, _after bigint, _edge bigint, _limit integer)
+returns SETOF outbox
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function look_at_groups(_groups integer[])
+returns TABLE(grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint)
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function look_at_queues(_queues integer[])
 returns TABLE(queue integer, ready boolean, closed text, closed_ms double precision, reason text, half_open boolean, flow text)
 language sql stable
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function look_between(_id bigint, _a ticks, _b ticks, _floor bigint, _chunk integer, OUT state text, OUT edge bigint)
+returns record
+language plpgsql immutable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function make_group(_queue integer, _name text, _base bigint, _tick bigint, _id bigint, _since timestamp with time zone, OUT grp integer, OUT made boolean)
+returns record
+language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function make_inbox_part()
@@ -889,6 +1157,11 @@ language plpgsql
 create function make_partitions(_retention_ms double precision)
 returns boolean
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function members_of(_group integer)
+returns integer[]
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function message_problem(_exchange text, _routing_key text, _type text, _version integer, _key text, _priority integer, _delay_ms double precision, _deliver_at timestamp with time zone, _expires_in_ms double precision, _correlation_id text, _causation_id text, _headers json, _payload json, _body bytea, _content_type text, _payload_bytes integer)
@@ -903,6 +1176,11 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function move_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer)
+returns bigint
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function must_be_settled(_settled bigint[], _position bigint)
 returns void
 language plpgsql;
@@ -910,6 +1188,17 @@ language plpgsql;
 create function name_problem(_name text, _value text, _least integer)
 returns text
 language sql immutable;
+
+create function needed_ticks()
+returns SETOF bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function newest_tick()
+returns ticks
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
 
 create function next_between_ticks(_a pg_snapshot, _a_top bigint, _b pg_snapshot, _after bigint)
 returns bigint
@@ -922,6 +1211,14 @@ create function next_lapse(_sweep boolean)
 returns double precision
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function next_lines(_queue integer, _limit integer, _flow jsonb, _each boolean, OUT keys text[], OUT counts integer[], OUT blocked boolean)
+returns record
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function note_act(_by text, _act text, _queue text, _facts jsonb)
@@ -939,6 +1236,13 @@ returns boolean
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function note_new(_consumer text, _ids uuid[])
+returns void
+language plpgsql
+  set lock_timeout=2s
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
 create function note_or_put_off(_consumer text, _wanted ready[], OUT taken ready[], OUT known uuid[])
 returns record
 language plpgsql
@@ -953,6 +1257,12 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function note_taken(_consumer text, INOUT taken ready[], OUT known uuid[])
+returns record
+language plpgsql
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
 create function open_request(_id uuid, _requester text, _timeout_ms double precision)
 returns void
 language sql
@@ -963,15 +1273,37 @@ returns boolean
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function parked_of(_group integer, _key text, _limit integer)
+returns TABLE(key text, scope text, lane smallint, attempts integer, history jsonb, due_at timestamp with time zone, held boolean, parked_at timestamp with time zone, waiting bigint, message_id uuid, type text, payload text)
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function pass_lanes(_group integer, _lanes bigint[], _numbers bigint[], _base bigint, _tick bigint, _id bigint, _replay integer, OUT held bigint, OUT number bigint)
+returns record
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function pause(queue text, reason text DEFAULT NULL::text, duration interval DEFAULT NULL::interval)
 returns void
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function pause_group(_group integer, _for_ms double precision, _reason text, _by text)
+returns void
+language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function pause_queue(_queue integer, _source text, _for_ms double precision, _reason text, _by text)
 returns timestamp with time zone
 language plpgsql
   set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function pick_to_lease(_queue integer, _limit integer, _floors bigint[], _flow jsonb, OUT taken ready[], OUT stood lines[], OUT places integer[], OUT wait_ms double precision, OUT spent_at timestamp with time zone)
+returns record
+language plpgsql
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function position_at(_at timestamp with time zone)
@@ -982,8 +1314,29 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function position_at_time(_at timestamp with time zone, OUT base bigint, OUT tick bigint, OUT id bigint)
+returns record
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function position_latest(OUT base bigint, OUT tick bigint, OUT id bigint)
+returns record
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function position_of(_reader text)
 returns positions
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function position_of_message(_id uuid, _after boolean, OUT base bigint, OUT tick bigint, OUT id bigint)
+returns record
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function positions_before(_group integer, _number bigint)
+returns TABLE(number bigint, lanes bigint, base bigint, tick bigint, id bigint)
 language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
@@ -997,6 +1350,7 @@ returns record
 language plpgsql
   set enable_seqscan=off
   set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function publish(exchange text, routing_key text, payload json, type text DEFAULT NULL::text, key text DEFAULT NULL::text, headers json DEFAULT NULL::json, id uuid DEFAULT NULL::uuid, version integer DEFAULT 1, priority integer DEFAULT 0, delay interval DEFAULT NULL::interval, deliver_at timestamp with time zone DEFAULT NULL::timestamp with time zone, expires_in interval DEFAULT NULL::interval, correlation_id text DEFAULT NULL::text, causation_id text DEFAULT NULL::text, lock_key boolean DEFAULT false, body bytea DEFAULT NULL::bytea, content_type text DEFAULT NULL::text, dedupe_key text DEFAULT NULL::text, dedupe_window interval DEFAULT NULL::interval)
@@ -1039,6 +1393,7 @@ language plpgsql
 create function put_flows(_flows jsonb)
 returns void
 language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function put_schedule(_name text, _cron text, _time_zone text, _missed text, _message text, _next_at timestamp with time zone, _owner text)
@@ -1064,6 +1419,14 @@ language plpgsql stable
 create function queues_for(_exchange text, _routing_key text, _type text, _headers json)
 returns SETOF integer
 language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function read_stream(_queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _limit integer, _since timestamp with time zone, _before timestamp with time zone)
+returns SETOF stream_row
+language plpgsql
+  set enable_nestloop=off
+  set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function ready_queues(_queues integer[])
@@ -1130,6 +1493,11 @@ returns record
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function release_lanes(_lease bigint, _token uuid)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function release_leased(_lease bigint, _token uuid, _positions bigint[], _delay_ms double precision DEFAULT 0)
 returns SETOF bigint
 language plpgsql
@@ -1158,6 +1526,11 @@ create function renew_effect_key(_operation text, _token bigint, _worker text, _
 returns boolean
 language plpgsql
   set lock_timeout=2s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function renew_lanes(_lease bigint, _token uuid, _lease_ms double precision)
+returns boolean
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function replies_channel(_requester text)
@@ -1189,6 +1562,12 @@ returns boolean
 language sql
   set search_path=⟨schema⟩, pg_temp;
 
+create function resume_group(_group integer)
+returns boolean
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function resume_queue(_queue integer)
 returns boolean
 language plpgsql
@@ -1205,6 +1584,12 @@ returns double precision
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function retry_key(_group integer, _key text)
+returns boolean
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function review_effect(_operation text, _token bigint, _worker text, _reason text)
 returns boolean
 language plpgsql
@@ -1214,6 +1599,23 @@ language plpgsql
 create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer, OUT messages integer, OUT deliveries integer, OUT last_id bigint, OUT queues integer[])
 returns record
 language plpgsql
+  set jit=off
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
+create function rows_between_ticks_after(_a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _limit integer)
+returns SETOF outbox
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function rows_between_ticks_below(_a pg_snapshot, _b pg_snapshot, _floor bigint, _top bigint, _limit integer)
+returns SETOF outbox
+language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1233,10 +1635,37 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function settle_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer, _parking text)
+returns bigint
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function settle_leased(_lease bigint, _token uuid, _consumer text, _outcomes jsonb, _inbox boolean)
 returns SETOF bigint
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function settle_parked(_group integer, _key text, _due_at text, _done bigint[], _attempts integer, _history jsonb, _delay_ms double precision, _held boolean, _dead text)
+returns boolean
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function skip_head(_group integer, _key text, _by text)
+returns integer
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function slot_lock(_queue integer, _key text, _n integer)
+returns bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
+create function stand_again(_stood lines[])
+returns void
+language sql
   set search_path=⟨schema⟩, pg_temp;
 
 create function suspects(_queue integer, _limit integer, _below bigint[])
@@ -1246,15 +1675,51 @@ language plpgsql
   set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function suspects_in_lines(_queue integer, _limit integer)
+returns TABLE(priority smallint, "position" bigint, message_id uuid, crashes integer)
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function take(_consumer text, _taken ready[])
 returns SETOF claimed
 language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function take_from_lines(_queue integer, _keys text[], _counts integer[], _sound boolean, OUT taken ready[], OUT stood lines[])
+returns record
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take_parked(_group integer, _key text, _limit integer, _lease_ms double precision)
+returns TABLE(number bigint, message bigint, message_id uuid, attempts integer, history jsonb, due_at text, missing boolean, m outbox)
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function take_replies(_ids uuid[])
 returns TABLE(id uuid, reply text)
 language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take_slots(_queue integer, _key text, _most integer, _wanted integer)
+returns integer[]
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function take_tokens(_queue integer, _wanted integer, OUT granted integer, OUT at timestamp with time zone, OUT wait_ms double precision)
+returns record
+language plpgsql
+  set enable_seqscan=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function tick_of(_number bigint)
@@ -1302,6 +1767,11 @@ returns boolean
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function trim_lane_positions()
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function trim_logs()
 returns boolean
 language plpgsql
@@ -1315,6 +1785,7 @@ language plpgsql
 create function unrouted(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer)
 returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
 language plpgsql
+  set plan_cache_mode=auto
   set search_path=⟨schema⟩, pg_temp;
 
 create function upkeep_turn()
