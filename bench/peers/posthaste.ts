@@ -69,7 +69,7 @@ export const peer: Peer = {
       for (const topic of Object.keys(routes).filter((name) => routes[name]!.includes(queue)))
         consumer.on(contracts[topic]!, ({ payload }, { tx }) => handle(payload, inTransaction(tx), queue))
     }
-    const awake = new Promise<void>((resolve) => posthaste.on('relay-on-duty', () => resolve()))
+    const awake = new Promise<void>((resolve) => posthaste.on('listening', () => resolve()))
     await posthaste.start()
     await awake
     return {

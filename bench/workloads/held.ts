@@ -10,6 +10,7 @@ import { type Figure, rounded, type Workload } from '../stand/workload.ts'
 const MINUTES = 10
 const PEER_MINUTES = 4
 const MINUTE_MS = 60_000
+const QUICK_MS = 5_000
 const AT_ONCE = 500
 const DELAYED = 50
 const DELAY_MS = 1_000
@@ -39,7 +40,7 @@ export const held: Workload = {
     const { able: peers, unable } = await able(['delay', 'retry'])
     const all: Record<string, Held> = {}
     for (const peer of peers) {
-      all[peer.name] = await holding(bench, peer, peer.name === OURS ? MINUTES : PEER_MINUTES)
+      all[peer.name] = await holding(bench, peer, bench.quick ? 2 : peer.name === OURS ? MINUTES : PEER_MINUTES)
       bench.say(`  ${peer.name}: ${JSON.stringify(all[peer.name])}`)
     }
     const { perSecond } = all[OURS]!
@@ -90,7 +91,7 @@ async function holding(bench: Bench, peer: Peer, minutes: number): Promise<Held>
   const perSecond: number[] = []
   for (let minute = 0; minute < minutes; minute += 1) {
     const before = state.handled
-    const seconds = await watched(worker, state, MINUTE_MS)
+    const seconds = await watched(worker, state, bench.quick ? QUICK_MS : MINUTE_MS)
     perSecond.push(rounded((state.handled - before) / seconds))
     bench.say(`    ${peer.name}, minute ${minute + 1}: ${perSecond.at(-1)} messages/s`)
   }

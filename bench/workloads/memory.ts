@@ -9,6 +9,7 @@ import { type Figure, rounded, type Workload } from '../stand/workload.ts'
 
 const MESSAGES = 1_000_000
 const PEER_MESSAGES = 200_000
+const QUICK_MESSAGES = 50_000
 const PEER_MS = 30_000
 const AT_ONCE = 1_000
 const OUTSTANDING = 30_000
@@ -35,7 +36,7 @@ export const memory: Workload = {
     const samples: Record<string, Sample[]> = {}
     for (const peer of peers) {
       const ours = peer.name === OURS
-      samples[peer.name] = await sampling(bench, peer, ours ? MESSAGES : PEER_MESSAGES, ours ? Infinity : PEER_MS)
+      samples[peer.name] = await sampling(bench, peer, ...limits(bench, ours))
       bench.say(`  ${peer.name}: ${JSON.stringify(tenths(samples[peer.name]!))}`)
     }
     const figure = (name: string): Figure => ({
@@ -71,6 +72,11 @@ export const memory: Workload = {
       },
     }
   },
+}
+
+function limits({ quick }: Bench, ours: boolean): [messages: number, atMostMs: number] {
+  if (quick) return [QUICK_MESSAGES, PEER_MS / 3]
+  return ours ? [MESSAGES, Number.POSITIVE_INFINITY] : [PEER_MESSAGES, PEER_MS]
 }
 
 async function sampling(bench: Bench, peer: Peer, messages: number, atMostMs: number): Promise<Sample[]> {

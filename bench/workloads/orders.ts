@@ -80,7 +80,7 @@ async function placing(bench: Bench, peer: Peer, invoices: readonly Invoice[]) {
     })
   const publisher = await peer.publisher(bench.urlOf(database), TUNING)
   const clients = await bench.clients(database, CLIENTS)
-  const total = invoices.length * TIMES
+  const total = bench.quick ? 500 : invoices.length * TIMES
   const sent = new Map<string, number>()
   let next = 0
   const startedAt = performance.now()

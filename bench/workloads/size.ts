@@ -8,6 +8,7 @@ import { runOn } from '../stand/server.ts'
 import type { Workload } from '../stand/workload.ts'
 
 const MESSAGES = 20_000
+const QUICK_MESSAGES = 3_000
 const SINGLES = 2_000
 const CLIENTS = 4
 const TUNING: Tuning = { routes: { 'order.placed': ['billing'] }, wakeUps: false }
@@ -45,20 +46,21 @@ export const size: Workload = {
 }
 
 async function sized(bench: Bench, peer: Peer) {
+  const messages = bench.quick ? QUICK_MESSAGES : MESSAGES
   const database = await installed(bench, peer, TUNING)
   const url = bench.urlOf(database)
   await publishMany(bench, peer, TUNING, database, 'order.placed', 1_000)
   await runOn(url, 'checkpoint')
   const begin = await sizeOf(bench, database)
   const publishedFrom = await walOf(bench)
-  await publishMany(bench, peer, TUNING, database, 'order.placed', MESSAGES)
+  await publishMany(bench, peer, TUNING, database, 'order.placed', messages)
   const publishedTo = await walOf(bench)
   const published = await sizeOf(bench, database)
   const singles = await oneByOne(bench, peer, database)
   const singlesTo = await walOf(bench)
   await runOn(url, 'checkpoint')
   const consumedFrom = await walOf(bench)
-  const all = MESSAGES + 1_000 + singles
+  const all = messages + 1_000 + singles
   const worker = await bench.worker(database, peer, work(), { effect: true })
   await until('all is handled', async () => (await worker.usage()).handled >= all, { timeoutMs: 120_000, everyMs: 50 })
   await worker.stop()
@@ -68,10 +70,10 @@ async function sized(bench: Bench, peer: Peer) {
   const vacuumed = await sizeOf(bench, database)
   await bench.drop(database)
   return {
-    walPublished: Math.round((publishedTo - publishedFrom) / MESSAGES),
+    walPublished: Math.round((publishedTo - publishedFrom) / messages),
     walPublishedOneByOne: Math.round((singlesTo - publishedTo) / singles),
     walConsumed: Math.round((consumedTo - consumedFrom) / all),
-    databasePublished: Math.round((published - begin) / MESSAGES),
+    databasePublished: Math.round((published - begin) / messages),
     databaseAfterwards: Math.round((end - begin) / all),
     databaseVacuumed: Math.round((vacuumed - begin) / all),
   }

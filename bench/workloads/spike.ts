@@ -13,6 +13,7 @@ const TIMES = 10
 const BEFORE_SECONDS = 20
 const SPIKE_SECONDS = 60
 const PEER_SPIKE_SECONDS = 30
+const QUICK_SECONDS = 5
 const CONNECTIONS = 16
 const WARM_UP_SECONDS = 3
 const TUNING: Tuning = { routes: { 'order.placed': ['billing'] }, wakeUps: true }
@@ -37,7 +38,8 @@ export const spike: Workload = {
     const { able: peers, unable } = await able(['wake-up'])
     const spikes: Record<string, Spike> = {}
     for (const peer of peers) {
-      spikes[peer.name] = await spiking(bench, peer, peer.name === OURS ? SPIKE_SECONDS : PEER_SPIKE_SECONDS)
+      const seconds = peer.name === OURS ? SPIKE_SECONDS : PEER_SPIKE_SECONDS
+      spikes[peer.name] = await spiking(bench, peer, bench.quick ? QUICK_SECONDS : seconds)
       const { before, during, drainedMs } = spikes[peer.name]!
       bench.say(
         `  ${peer.name}: p99 ${rounded(before)} then ${rounded(during)} ms, drained in ${rounded(drainedMs)} ms`,
@@ -100,7 +102,7 @@ async function spiking(bench: Bench, peer: Peer, seconds: number): Promise<Spike
   }
   await openLoop({ perSecond: BASE * TIMES, seconds: WARM_UP_SECONDS }, place)
   await handledAll()
-  const before = await openLoop({ perSecond: BASE, seconds: BEFORE_SECONDS }, place)
+  const before = await openLoop({ perSecond: BASE, seconds: bench.quick ? QUICK_SECONDS : BEFORE_SECONDS }, place)
   const during = await openLoop({ perSecond: BASE * TIMES, seconds }, place)
   const endedAt = performance.now()
   await handledAll()
