@@ -4,9 +4,9 @@ import { DEFAULT_CONSUMER } from '../../src/consumer.ts'
 import { type ExactlyOnceContext, Posthaste, pgDatabase } from '../../src/index.ts'
 import { migrate } from '../../src/postgres/migrate.ts'
 import { type Contract, defineMessage } from '../../src/rules/contract.ts'
-import { defineTopology } from '../../src/rules/topology.ts'
+import { defineTopology, type QueueDefinition } from '../../src/rules/topology.ts'
 import { versionOfUs } from '../stand/machine.ts'
-import type { Order, Peer, Routes, Sql } from '../stand/peer.ts'
+import type { Order, Peer, Routes, Sql, Tuning } from '../stand/peer.ts'
 import { schema } from '../stand/shop.ts'
 
 const LINE = z.object({ stockCode: z.string(), description: z.string(), quantity: z.int(), cents: z.int() })
@@ -14,6 +14,7 @@ const ORDER = schema.extend({ lines: z.array(LINE).optional() })
 
 // What the relay and the listener hold beside the consumers.
 const MORE_CONNECTIONS = 4
+const STREAM = 'ledger'
 
 export const peer: Peer = {
   name: 'posthaste',
@@ -26,15 +27,16 @@ export const peer: Peer = {
   },
   effect: 'exactly once',
   cannot: {},
-  async install(url, { routes }) {
+  async install(url, tuning) {
     await migrate({ url })
     const pool = new pg.Pool({ connectionString: url, max: 1 })
-    await new Posthaste({ database: pgDatabase(pool), topology: topologyOf(routes) }).declare()
+    await new Posthaste({ database: pgDatabase(pool), topology: topologyOf(tuning) }).declare()
     await pool.end()
   },
-  async publisher(url, { routes, wakeUps }) {
+  async publisher(url, tuning) {
+    const { routes, wakeUps } = tuning
     const pool = new pg.Pool({ connectionString: url, max: 1 })
-    const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(routes) })
+    const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(tuning) })
     const contracts = contractsOf(routes)
     const silent = new WeakSet<pg.PoolClient>()
     const quiet = async (client: pg.PoolClient) => {
@@ -59,11 +61,13 @@ export const peer: Peer = {
       },
     }
   },
-  async work(url, { routes, queues, connections }, handle) {
+  async work(url, options, handle) {
+    const { routes, queues, connections, stream } = options
     const pool = new pg.Pool({ connectionString: url, max: connections + MORE_CONNECTIONS })
     pool.on('error', () => {})
-    const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(routes) })
+    const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(options) })
     const contracts = contractsOf(routes)
+    if (stream) for (const contract of Object.values(contracts)) posthaste.consumer(STREAM).on(contract, () => {})
     for (const queue of queues) {
       const consumer = posthaste.consumer(queue, { concurrency: connections })
       for (const topic of Object.keys(routes).filter((name) => routes[name]!.includes(queue)))
@@ -94,17 +98,16 @@ function contractsOf(routes: Routes): Record<string, Contract<string, Order, Ord
   )
 }
 
-function topologyOf(routes: Routes) {
+function topologyOf({ routes, stream }: Tuning) {
   const contracts = contractsOf(routes)
   const names = [...new Set(Object.values(routes).flat())]
   const from = (queue: string) =>
     Object.keys(routes)
       .filter((topic) => routes[topic]!.includes(queue))
       .map((topic) => contracts[topic]!)
-  return defineTopology({
-    exchanges: { orders: 'topic' },
-    queues: Object.fromEntries(
-      names.map((name) => [name, { from: from(name), retry: { maxAttempts: 5, strategy: 'fixed', minMs: 1_000 } }]),
-    ),
-  })
+  const queues: Record<string, QueueDefinition<'orders'>> = Object.fromEntries(
+    names.map((name) => [name, { from: from(name), retry: { maxAttempts: 5, strategy: 'fixed', minMs: 1_000 } }]),
+  )
+  if (stream) queues[STREAM] = { kind: 'stream', from: Object.values(contracts) }
+  return defineTopology({ exchanges: { orders: 'topic' }, queues })
 }

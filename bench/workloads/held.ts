@@ -18,7 +18,7 @@ const REFUSE_ONE_IN = 10
 const OUTSTANDING = 5_000
 const WARM_UP_MS = 5_000
 const ROUTES = { 'order.placed': ['billing'] }
-const TUNING: Tuning = { routes: ROUTES, wakeUps: true }
+const TUNING: Tuning = { routes: ROUTES, wakeUps: true, stream: true }
 const WORK: WorkOptions = { ...TUNING, queues: ['billing'], connections: 10, effects: false, failures: true }
 
 interface Held {
@@ -28,7 +28,8 @@ interface Held {
 
 /**
  * Published and consumed as fast as it goes while one REPEATABLE READ snapshot stays open, so that no vacuum removes anything: one
- * message in ten is refused at its first attempt and comes again, one in ten is delayed. Messages a second, minute by minute; the
+ * message in ten is refused at its first attempt and comes again, one in ten is delayed; a stream of ours
+ * reads all of them as well. Messages a second, minute by minute; the
  * last against the first.
  */
 export const held: Workload = {
@@ -57,7 +58,12 @@ export const held: Workload = {
       ],
       report: {
         minutes: all,
-        mix: { refusedOnce: `1 in ${REFUSE_ONE_IN}`, delayed: `${DELAYED} in ${AT_ONCE}`, delayMs: DELAY_MS },
+        mix: {
+          refusedOnce: `1 in ${REFUSE_ONE_IN}`,
+          delayed: `${DELAYED} in ${AT_ONCE}`,
+          delayMs: DELAY_MS,
+          stream: 'ours alone',
+        },
         plots: [
           {
             name: 'held',
