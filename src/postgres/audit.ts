@@ -4,14 +4,23 @@ import type { Tables } from './tables.ts'
 /** What became of everything that was routed to a queue. */
 export interface QueueAccount {
   readonly queue: string
+  /** Deliveries that came to it, redriven ones of other queues included. */
   readonly routed: number
+  /** Wait to be claimed, or are in a consumer’s open transaction. */
   readonly ready: number
+  /** Wait for a time. */
   readonly scheduled: number
+  /** Are held under a lease. */
   readonly leased: number
+  /** Were done, duplicates that the inbox knew included. */
   readonly completed: number
+  /** Are dead letters now. */
   readonly dead: number
+  /** Outlived their time to live. */
   readonly expired: number
+  /** Were discarded by a handler, or cancelled. */
   readonly discarded: number
+  /** Were purged, as deliveries or as dead letters. */
   readonly purged: number
   /** Attempts that were put back, and dead letters that were: they tell how busy it was, and are in no sum. */
   readonly retried: number
@@ -22,10 +31,15 @@ export interface QueueAccount {
 
 /** What became of everything that was published to an exchange. */
 export interface ExchangeAccount {
+  /** Its name; '' is the default exchange. */
   readonly exchange: string
+  /** Messages that were committed. */
   readonly published: number
+  /** Messages that at least one queue got. */
   readonly routed: number
+  /** Messages that no binding took. */
   readonly unmatched: number
+  /** Messages that no relay has looked at yet. */
   readonly unrouted: number
   /** published − routed − unmatched − unrouted: 0. */
   readonly difference: number

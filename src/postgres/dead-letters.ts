@@ -22,16 +22,23 @@ export interface DeadLettersWhere {
 }
 
 export interface DeadLetterRow {
+  /** The number of the dead letter, as text: what `show`, `redrive` and `purge` take. */
   readonly id: string
+  /** Where it died. */
   readonly queue: string
+  /** `max-attempts`, `crashed`, `unknown-type`, `invalid-payload` …, or a handler’s own words. */
   readonly reason: string
   readonly messageId: string
+  /** What the message was; null, as the fields below, when the log holds it no more. */
   readonly type: string | null
   readonly exchange: string | null
   readonly routingKey: string | null
   readonly key: string | null
+  /** Attempts that failed, since it was last redriven. */
   readonly attempts: number
+  /** How often a process ended while it held it. */
   readonly crashes: number
+  /** Every failed attempt, and what was done by hand, oldest first. */
   readonly history: readonly AttemptError[]
   readonly publishedAt: Date | null
   readonly deadAt: Date
@@ -39,10 +46,12 @@ export interface DeadLetterRow {
 
 export interface WholeDeadLetterRow extends DeadLetterRow {
   readonly version: number | null
+  /** 0 to 9; 9 is most urgent. */
   readonly priority: number
   readonly correlationId: string | null
   readonly causationId: string | null
   readonly headers: Readonly<Record<string, unknown>>
+  /** As it was published, plain JSON; undefined when the message has a body. */
   readonly payload: unknown
   readonly body: Buffer | null
   readonly contentType: string | null

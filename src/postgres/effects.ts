@@ -317,13 +317,21 @@ export function effectAttempts(t: Tables, operation: string): Query<EffectAttemp
 }
 
 export interface EffectAccountRow {
+  /** Begun, and not ended yet. */
   readonly started: number
+  /** Done. */
   readonly succeeded: number
+  /** Definitely not done. */
   readonly failed: number
+  /** Nobody knows yet; asked for, or repeated with the same key. */
   readonly unknown: number
+  /** A person has to say. */
   readonly needsReview: number
+  /** Begun longer ago than a call may take. */
   readonly overdue: number
+  /** Known, and not recorded with your rows. */
   readonly unrecorded: number
+  /** Done twice, or done after it was recorded as failed. */
   readonly contradicted: number
 }
 

@@ -10,6 +10,7 @@ export interface Act {
   /** `redrive`, `purge-dead`, `erase`, `resolve` … */
   readonly act: string
   readonly queue: string | null
+  /** What it was done to, and how much of it. */
   readonly facts: Readonly<Record<string, unknown>>
 }
 

@@ -7,7 +7,9 @@ export interface StoredSchedule {
   readonly name: string
   readonly cron: string
   readonly timeZone: string
+  /** What becomes of ticks that no relay was there for. */
   readonly missed: MissedTicks
+  /** The type of the message that each tick publishes. */
   readonly type: string
   readonly exchange: string
   readonly routingKey: string
@@ -15,6 +17,7 @@ export interface StoredSchedule {
   readonly nextAt: Date | null
   /** The last tick that was published. */
   readonly lastAt: Date | null
+  /** The service that declared it first; null for none. */
   readonly owner: string | null
   readonly declaredAt: Date
 }

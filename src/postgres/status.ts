@@ -34,10 +34,15 @@ export interface Paused {
 
 /** Per second, over the last `overMs` milliseconds. */
 export interface Rates {
+  /** Deliveries that came. */
   readonly routed: number
+  /** Deliveries that were done. */
   readonly completed: number
+  /** Attempts that failed and are repeated. */
   readonly retried: number
+  /** Deliveries that became dead letters. */
   readonly dead: number
+  /** The time that is looked at. */
   readonly overMs: number
 }
 
@@ -62,9 +67,12 @@ export interface RelayStatus {
 /** A partition of the outbox, by its range of positions; the last has no end. */
 export interface Partition {
   readonly name: string
+  /** Its first position. */
   readonly from: string
+  /** The position it ends before; null for the last one. */
   readonly to: string | null
   readonly madeAt: Date
+  /** When retention emptied it; null while it holds its messages. */
   readonly emptiedAt: Date | null
 }
 

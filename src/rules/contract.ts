@@ -11,10 +11,15 @@ import { nameProblem } from './validate.ts'
  * A message type as a value that producers and consumers import. `In` is what `create` takes, `Out` what handlers get.
  */
 export interface Contract<Name extends string = string, In = unknown, Out = unknown> {
+  /** The type of its messages. */
   readonly name: Name
+  /** The version its messages are written in. */
   readonly version: number
+  /** Where they are published; '' is the default exchange. */
   readonly exchange: string
+  /** What their payloads fit. */
   readonly schema: StandardSchemaV1<In, Out>
+  /** How payloads of earlier versions are read. */
   readonly upcasters: Upcasters
   /** The paths of the payload that are stored encrypted. */
   readonly encrypted: readonly string[]
