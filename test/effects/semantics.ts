@@ -35,6 +35,8 @@ export const SEMANTICS: Readonly<Record<string, string>> = {
   'E-11': 'Every call of the provider has the key, and a line in the record.',
   'E-12': 'A redrive enters at the ledger; who resolves an operation is written down, with the reason.',
   'E-13': 'Webhooks enter once per (provider, event id), in any order, and may resolve an unknown.',
+  'O-1':
+    'A key whose entry failed is parked until it succeeds, and its later entries wait in order; it is told, and other keys go on.',
   'O-2': 'What is too late is not called for the first time, and has failed as expired.',
   'O-3': 'The amount is read from the database when it is charged.',
   'O-4':
