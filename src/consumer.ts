@@ -245,11 +245,16 @@ export class Consumer<Tx, G extends Guarantee = 'exactly-once-effects'> {
    */
   check(): void {
     for (const provider of this.#options.providers) requireWindow(providerOf(provider), this.horizon)
-    const { maxConcurrency, maxConcurrencyPerKey } = this.#place.queue.flow ?? {}
+    const { maxConcurrency, maxConcurrencyPerKey, breaker } = this.#place.queue.flow ?? {}
     if (this.#options.guarantee === 'at-most-once' && (maxConcurrency ?? maxConcurrencyPerKey) !== undefined)
       throw new NotSupported(
         'at-most-once',
         `queue "${this.queue}" limits how many deliveries are attempted at a time (maxConcurrency), and these end before their attempt`,
+      )
+    if (this.#options.guarantee === 'at-most-once' && breaker !== undefined)
+      throw new NotSupported(
+        'at-most-once',
+        `queue "${this.queue}" has a breaker, and these deliveries end before their attempt can fail`,
       )
   }
 

@@ -53,6 +53,8 @@ export interface Events {
   'parked-behind': { readonly queue: string; readonly group: string; readonly key: string; readonly messageId: string }
   /** This process wrote the position of its lanes too late: they are another's, and what it did is done again. */
   'lanes-lost': { readonly queue: string; readonly group: string; readonly messages: number; readonly position: string }
+  /** The breaker of the queue was half-open, and this process tried one delivery. */
+  'breaker-probed': { readonly queue: string; readonly passed: boolean }
   redriven: { readonly queue: string; readonly deliveries: number }
   purged: { readonly queue: string; readonly deliveries: number }
   'batch-size-changed': { readonly queue: string; readonly from: number; readonly to: number }
@@ -228,6 +230,7 @@ const LEVELS: { readonly [Name in EventName]?: keyof Logger } = {
   paused: 'warn',
   resumed: 'info',
   'reply-late': 'info',
+  'breaker-probed': 'info',
   parked: 'warn',
   'lanes-lost': 'warn',
   redriven: 'info',

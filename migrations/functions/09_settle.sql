@@ -36,7 +36,7 @@ $$;
 
 -- Ends or reschedules deliveries whose rows are the caller's already. `_outcomes` is a JSON array of objects with the keys
 --   kind (completed | retry | dead | expired | discarded), priority, message, message_id, attempts, crashes, duplicate, history,
---   reason, delay_ms.
+--   reason, delay_ms, failed (the attempt failed, and none of the batch succeeded after it).
 create or replace function apply_outcomes(_queue integer, _consumer text, _outcomes jsonb) returns void
 language plpgsql set search_path from current
 as $$
@@ -67,6 +67,7 @@ begin
     group by 1
   ) c
   where q.id = _queue;
+  perform note_failures(_queue, (select count(*) from jsonb_to_recordset(_outcomes) x (failed boolean) where x.failed));
 end $$;
 
 -- Records what a claimed batch came to, as the last statement before COMMIT. In a transaction that an earlier error

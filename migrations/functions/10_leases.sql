@@ -1,6 +1,6 @@
 -- Leases up to `_limit` deliveries to a holder, for a time by the database's clock. The attempt is counted here, by the
 -- transaction that grants it, so a process that dies has used it up.
-create or replace function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
+create or replace function lease_now(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
 returns table (lease bigint, token uuid, expires_at timestamptz, delivery claimed)
 language plpgsql set search_path from current set enable_seqscan = off
 as $$
@@ -14,9 +14,6 @@ declare
   limited boolean := flow ?| '{maxConcurrency,maxConcurrencyPerKey,rateLimit,fair}';
   picked record;
 begin
-  if exists (select from closed_by(_queue)) then
-    return;
-  end if;
   if limited then
     picked := pick_to_lease(_queue, _limit, _floors, flow);
     if picked.wait_ms is not null then
@@ -64,6 +61,25 @@ begin
   return query select granted.id, granted.token, granted.expires_at, d::claimed from unnest(delivered) d;
 end $$;
 
+-- The same of a queue that is open. Of one whose breaker is half-open one delivery is leased, for a try.
+create or replace function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
+returns table (lease bigint, token uuid, expires_at timestamptz, delivery claimed)
+language plpgsql set search_path from current
+as $$
+begin
+  if exists (select from closed_by(_queue)) then
+    return;
+  end if;
+  if not exists (select from pauses where queue = _queue and source = 'breaker') then
+    return query select * from lease_now(_queue, _limit, _lease_ms, _floors, _holder, _consumer);
+  elsif begin_probe(_queue, _lease_ms) then
+    return query select * from lease_now(_queue, 1, _lease_ms, _floors, _holder, _consumer);
+    if not found then
+      perform end_probe(_queue, null);
+    end if;
+  end if;
+end $$;
+
 -- Settles deliveries of a lease that is still held: the token is right and the time has not come. Returns the positions
 -- settled by this call; a lapsed or foreign lease settles nothing. Holding the lease FOR KEY SHARE keeps recovery away
 -- until the caller's transaction ends, and lets renewal and the batch's other handlers pass.
@@ -102,7 +118,8 @@ begin
   ) first on (given ->> 'position')::bigint = (d ->> 'position')::bigint
   cross join lateral (
     select jsonb_strip_nulls(jsonb_build_object('kind', given -> 'kind', 'reason', given -> 'reason', 'delay_ms', given -> 'delay_ms',
-                                               'history', given -> 'history')) as o
+                                               'history', given -> 'history',
+                                               'failed', given -> 'failed')) as o
   ) keep
   where (d ->> 'position')::bigint = any (mine);
 
@@ -343,6 +360,7 @@ begin
       'position', retry.position,
       'kind', case when (d ->> 'attempts')::integer >= most then 'dead' else 'retry' end,
       'reason', 'max-attempts',
+      'failed', true,
       'delay_ms', coalesce(extract(epoch from delay) * 1000, retry_delay_ms(policy, (d ->> 'attempts')::integer)),
       'history', coalesce(nullif(d -> 'history', 'null'), '[]') || jsonb_build_object(
         'attempt', (d ->> 'attempts')::integer, 'at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),

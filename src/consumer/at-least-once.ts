@@ -60,6 +60,12 @@ export class AtLeastOnce<Tx> implements Mode {
     return taken
   }
 
+  async takeOne(): Promise<number> {
+    const { held, rows } = await this.#lease(1, performance.now(), true)
+    if (held) await this.#workOff(held, rows)
+    return rows.length
+  }
+
   // What a process died with while it leased comes back to be leased as anything else: the attempts are counted there.
   async takeAlone(): Promise<boolean> {
     const { context, queue, number } = this.#seat
@@ -82,10 +88,10 @@ export class AtLeastOnce<Tx> implements Mode {
 
   async close(): Promise<void> {}
 
-  async #lease(limit: number, askedAt: number): Promise<Granted> {
+  async #lease(limit: number, askedAt: number, probe = false): Promise<Granted> {
     const { context, queue, number } = this.#seat
     const { leaseMs } = this.#leases
-    const facts = { queue: number, consumer: queue.name, limit, leaseMs, floors: this.#floors.positions }
+    const facts = { queue: number, consumer: queue.name, limit, leaseMs, floors: this.#floors.positions, probe }
     const answers = await run(context.database, leaseOrWait(context.tables, { ...facts, holder: context.instance }))
     const { leased, waitMs } = sortedOut(answers)
     const [first] = leased
@@ -115,6 +121,7 @@ export class AtLeastOnce<Tx> implements Mode {
     } finally {
       await settling.finish()
       this.#leases.letGo(held)
+      this.#seat.breaker.settled()
     }
     return attemptsMs
   }
@@ -136,8 +143,12 @@ export class AtLeastOnce<Tx> implements Mode {
     else if (verdicts === 'returned') for (const row of group.rows) settling.giveBack(row)
     else {
       const durationMs = elapsedMs / group.rows.length
-      for (const [n, row] of group.rows.entries())
-        settling.add({ row, attempt: row.attempts, verdict: verdicts[n]!, durationMs })
+      for (const [n, row] of group.rows.entries()) {
+        const verdict = verdicts[n]!
+        this.#seat.breaker.saw(verdict)
+        if (verdict.kind === 'returned') settling.giveBack(row)
+        else settling.add({ row, attempt: row.attempts, verdict, durationMs })
+      }
     }
     return elapsedMs
   }
@@ -181,6 +192,7 @@ export class AtLeastOnce<Tx> implements Mode {
     const startedAt = performance.now()
     const ended = await this.#attempt(held, row, prepared)
     const durationMs = performance.now() - startedAt
+    if (ended !== 'lost') this.#seat.breaker.saw(ended === 'committed' ? COMPLETED : ended)
     if (ended === 'lost') this.#leases.lose(held)
     else if (ended === 'committed') settling.committed({ row, attempt, verdict: COMPLETED, durationMs })
     else if (ended.kind === 'returned') await this.#giveBack(row, ended, settling)

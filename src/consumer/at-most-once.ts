@@ -58,6 +58,12 @@ export class AtMostOnce<Tx> implements Mode {
     return taken
   }
 
+  async takeOne(): Promise<number> {
+    const { ended } = await this.#end(this.#claim(1, false))
+    await this.#tellAll(ended)
+    return ended.length
+  }
+
   async takeAlone(): Promise<boolean> {
     const { granted, spent } = await allowanceOf(this.#seat, 1)
     if (granted === 0) return false

@@ -19,8 +19,8 @@ const DEFAULTS = Object.freeze({ pollIntervalMs: 5_000, pollIntervalWithoutListe
 export interface Enlisted {
   /** The queue may have something ready. */
   wake(): void
-  /** How the queue is: open or closed, by what rules; undefined when it is gone. */
-  see?(look: QueueLook | undefined): void
+  /** How the queue is: open or closed, by what rules; undefined when it is gone. `askedAt` is when the database was asked. */
+  see?(look: QueueLook | undefined, askedAt: number): void
 }
 
 /**
@@ -106,10 +106,11 @@ export class ClaimLoop {
   async #look(): Promise<number> {
     const { database, tables, listener } = this.#context
     const queues = [...this.#enlisted.keys()]
+    const askedAt = performance.now()
     const looks = await run(database, lookAtQueues(tables, { queues }))
     for (const queue of queues) {
       const look = looks.find((one) => one.queue === queue)
-      for (const consumer of this.#enlisted.get(queue) ?? []) consumer.see?.(look)
+      for (const consumer of this.#enlisted.get(queue) ?? []) consumer.see?.(look, askedAt)
     }
     this.wake(looks.filter(({ ready }) => ready).map(({ queue }) => queue))
     return listener.healthy ? this.#options.pollIntervalMs : this.#options.pollIntervalWithoutListenMs

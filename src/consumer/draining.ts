@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsumerOptions } from '../consumer.ts'
+import type { Context } from '../context.ts'
 import { Stopped } from '../errors.ts'
 import { within } from '../machinery/within.ts'
 import { lookAtQueues } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import { BatchSize } from './batch-size.ts'
+import { Breaker } from './breaker.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
 import { Flow } from './flow.ts'
@@ -60,6 +62,7 @@ export class Draining<Tx> {
     const gate = new Gate({ queue: queue.name, events: context.events, opened: () => {}, look: () => {} })
     this.#place = place
     this.#concurrency = options.concurrency
+    const flow = new Flow()
     this.#seat = {
       context,
       outbox,
@@ -70,8 +73,9 @@ export class Draining<Tx> {
       onError: options.onError,
       attempts: new Set(),
       stopping: this.#stopping.signal,
-      flow: new Flow(),
+      flow,
       gate,
+      breaker: new Breaker({ context: context as Context, queue, number, flow, gate, timeoutMs: options.timeoutMs }),
       scheduled: () => {},
     }
     this.#own = new OwnRows(this.#seat)
@@ -96,6 +100,7 @@ export class Draining<Tx> {
   async #work(move: () => Promise<boolean>): Promise<void> {
     await move()
     await this.#lookAtGate()
+    if (this.#seat.gate.halfOpen) await this.#probe()
     await this.#crashes.look(CEILING)
     while (this.#mayGoOn) {
       const found = (await this.#takeAlone()) + (await this.#takeAll())
@@ -108,6 +113,11 @@ export class Draining<Tx> {
     const [look] = await run(context.database, lookAtQueues(context.tables, { queues: [number] }))
     this.#seat.flow.see(look)
     gate.see(look)
+  }
+
+  async #probe(): Promise<void> {
+    await this.#seat.breaker.probe(() => this.#mode.takeOne())
+    await this.#lookAtGate()
   }
 
   // What a process died with is seen twice before it is charged; a drain has no other time for it than this.
@@ -161,7 +171,7 @@ export class Draining<Tx> {
   }
 
   get #mayGoOn(): boolean {
-    return !this.#over && this.#left > 0 && this.#seat.gate.passable
+    return !this.#over && this.#left > 0 && this.#seat.gate.open
   }
 
   get #over(): boolean {
@@ -177,7 +187,7 @@ export class Draining<Tx> {
 
   #ended(): Drained['ended'] {
     if (this.#over) return 'deadline'
-    if (!this.#seat.gate.passable) return 'paused'
+    if (!this.#seat.gate.open) return 'paused'
     return this.#left <= 0 ? 'max-messages' : 'empty'
   }
 }

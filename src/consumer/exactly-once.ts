@@ -75,6 +75,11 @@ export class ExactlyOnce<Tx> implements Mode {
     return taken
   }
 
+  async takeOne(): Promise<number> {
+    const { rows } = await this.#transact(this.#claim(1, false))
+    return rows.length
+  }
+
   async takeAlone(): Promise<boolean> {
     const { granted, spent } = await allowanceOf(this.#seat, 1)
     if (granted === 0) return false
@@ -111,6 +116,7 @@ export class ExactlyOnce<Tx> implements Mode {
       await this.#rollbacks.after(batch, error)
     } finally {
       if (batch.closed) this.#seat.gate.release()
+      this.#seat.breaker.settled()
     }
     return batch
   }
@@ -121,6 +127,7 @@ export class ExactlyOnce<Tx> implements Mode {
       batch.current = row
       const judged = await this.#judge(batch, row, ground, groups)
       if (judged) batch.judged.push(judged)
+      if (judged) this.#seat.breaker.saw(judged.verdict)
       if (judged && closes(judged)) await this.#close(judged.verdict.closing, ground)
     }
     if (groups) await this.#workOffGroups(batch, groups, ground)
@@ -134,6 +141,7 @@ export class ExactlyOnce<Tx> implements Mode {
 
   async #put(batch: Batch, judged: readonly Judged[], ground: Ground<Tx>): Promise<void> {
     batch.judged.push(...judged)
+    for (const { verdict } of judged) this.#seat.breaker.saw(verdict)
     for (const one of judged) if (closes(one)) await this.#close(one.verdict.closing, ground)
   }
 

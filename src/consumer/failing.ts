@@ -12,6 +12,10 @@ export type OnError = (error: unknown, delivery: Delivery) => Outcome | void
 
 /** What a failed attempt comes to: what `onError` answers, or what the policy of the queue says. */
 export function verdictOnError<Tx>(seat: Seat<Tx>, row: Claimed, attempt: number, error: unknown): Verdict {
+  return seat.breaker.spared(meaningOf(seat, row, attempt, error))
+}
+
+function meaningOf<Tx>(seat: Seat<Tx>, row: Claimed, attempt: number, error: unknown): Verdict {
   const { queue } = seat
   const outcome = answered(seat, row, attempt, error)
   if (outcome === undefined) return verdictOfFailure(error, attempt, queue.retry)

@@ -27,8 +27,11 @@ export interface Closing {
 export class Gate {
   readonly #options: GateOptions
   #closed: Closing['source'] | undefined
+  #told: Closing['source'] | undefined
   #held = false
+  #releasedAt = Number.NEGATIVE_INFINITY
   #halfOpen = false
+  #probing = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: GateOptions) {
@@ -36,36 +39,46 @@ export class Gate {
   }
 
   get open(): boolean {
-    return this.passable && !this.#halfOpen
+    return this.#closed === undefined && !this.#held && !this.#halfOpen
   }
 
   /** Whether what was claimed may be begun: also the one delivery that tries a half-open breaker. */
   get passable(): boolean {
-    return this.#closed === undefined && !this.#held
+    return (this.#closed === undefined || (this.#probing && this.#closed === 'breaker')) && !this.#held
   }
 
   /** The breaker's time has come, and nobody has yet found out whether what was broken is whole again. */
   get halfOpen(): boolean {
-    return this.passable && this.#halfOpen
+    return this.#closed === undefined && !this.#held && this.#halfOpen
   }
 
-  /** What the database says; undefined for a queue that is gone. */
-  see(look: QueueLook | undefined): void {
-    const wasHeld = this.#held
+  /**
+   * What the database says; undefined for a queue that is gone. What it was asked before a closing was written here is no news.
+   */
+  see(look: QueueLook | undefined, askedAt = Number.POSITIVE_INFINITY): void {
+    if (this.#held && askedAt < this.#releasedAt) return
+    const was = { held: this.#held, halfOpen: this.#halfOpen }
     this.#held = false
     this.#halfOpen = look?.halfOpen ?? false
     if (look === undefined) this.#close({ source: 'deletion', forMs: null, reason: 'the queue was deleted' })
-    else if (look.closed === null) this.#openUp(wasHeld)
+    else if (look.closed === null) this.#openUp(was)
     else this.#close({ source: look.closed, forMs: look.closedMs, reason: look.reason })
   }
 
   /** A closing is being written here, and counts before the database tells of it. */
   hold(): void {
     this.#held = true
+    this.#releasedAt = Number.POSITIVE_INFINITY
+  }
+
+  /** What a half-open breaker lets through is under way, or over. */
+  probe(probing: boolean): void {
+    this.#probing = probing
   }
 
   /** It was written, or not: the database is asked. */
   release(): void {
+    this.#releasedAt = performance.now()
     this.#options.look()
   }
 
@@ -77,18 +90,21 @@ export class Gate {
     const { queue, events } = this.#options
     clearTimeout(this.#timer)
     if (forMs !== null) this.#timer = setTimeout(this.#options.look, Math.min(Math.max(1, forMs), LONGEST_TIMER_MS))
-    if (this.#closed !== source) events.emit('paused', { queue, source, forMs, reason })
+    if (this.#told !== source) events.emit('paused', { queue, source, forMs, reason })
+    this.#told = source
     this.#closed = source
   }
 
-  #openUp(wasHeld: boolean): void {
+  #openUp(was: { readonly held: boolean; readonly halfOpen: boolean }): void {
     clearTimeout(this.#timer)
     const { queue, events, opened } = this.#options
     const wasClosed = this.#closed !== undefined
     this.#closed = undefined
-    if (this.#halfOpen) return
-    if (wasClosed) events.emit('resumed', { queue })
-    if (wasClosed || wasHeld) opened()
+    if (!this.#halfOpen && this.#told !== undefined) {
+      this.#told = undefined
+      events.emit('resumed', { queue })
+    }
+    if (wasClosed || was.held || was.halfOpen !== this.#halfOpen) opened()
   }
 }
 

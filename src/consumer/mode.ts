@@ -4,6 +4,8 @@ import type { Taken } from './slots.ts'
 export interface Mode {
   /** Claims once, tells how much that brought, and works it off. */
   take(claimed: (taken: Taken) => void): Promise<Taken>
+  /** Works off one delivery, to try a half-open breaker; how many there were. */
+  takeOne(): Promise<number>
   /** Works off one delivery that was held by a process that ended, in no company; false when there is none. */
   takeAlone(): Promise<boolean>
   /** Gives back what was taken and not begun. */

@@ -13,6 +13,7 @@ import type { AnyContract } from '../rules/contract.ts'
 import { summarise } from '../rules/error-summary.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import { BatchSize } from './batch-size.ts'
+import { Breaker } from './breaker.ts'
 import type { ClaimLoop } from './claim-loop.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
@@ -90,6 +91,7 @@ export class Running<Tx> {
       opened: () => this.#knock(),
       look: () => place.claims.look(),
     })
+    const flow = new Flow()
     this.#seat = {
       context,
       outbox,
@@ -100,8 +102,9 @@ export class Running<Tx> {
       onError: options.onError,
       attempts: new Set(),
       stopping: this.#stopping.signal,
-      flow: new Flow(),
+      flow,
       gate,
+      breaker: new Breaker({ context: context as Context, queue, number, flow, gate, timeoutMs: options.timeoutMs }),
       scheduled: (delayMs) => this.#scheduled(delayMs),
     }
     this.#own = new OwnRows(this.#seat)
@@ -123,7 +126,7 @@ export class Running<Tx> {
     this.#sweep.start()
     this.#leave = claims.enlist(this.#seat.number, {
       wake: () => this.#knock(),
-      see: (look) => this.#see(look),
+      see: (look, askedAt) => this.#see(look, askedAt),
     })
     this.#wake()
     context.events.emit('consumer-started', { queue: queue.name, guarantee, concurrency })
@@ -158,9 +161,9 @@ export class Running<Tx> {
     return modeOf(this.#seat, options, { floors: this.#floors, own: this.#own, size })
   }
 
-  #see(look: QueueLook | undefined): void {
+  #see(look: QueueLook | undefined, askedAt?: number): void {
     this.#seat.flow.see(look)
-    this.#seat.gate.see(look)
+    this.#seat.gate.see(look, askedAt)
   }
 
   /** Somebody says that the queue may have something. */
@@ -177,10 +180,12 @@ export class Running<Tx> {
   }
 
   #wake(): void {
-    if (this.#pause === undefined && this.#blocked === undefined && this.#seat.gate.open) this.#slots.wake()
+    if (this.#pause === undefined && this.#blocked === undefined && (this.#seat.gate.open || this.#seat.gate.halfOpen))
+      this.#slots.wake()
   }
 
   async #take(claimed: (taken: Taken) => void): Promise<Taken> {
+    if (this.#seat.gate.halfOpen) await this.#seat.breaker.probe(() => this.#mode.takeOne())
     if (!this.#seat.gate.open) return NOTHING
     if (this.#aloneDue && !this.#alone) return await this.#takeAlone(claimed)
     if (this.#blocked !== undefined) return NOTHING

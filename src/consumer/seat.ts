@@ -3,6 +3,7 @@ import type { Outbox } from '../outbox.ts'
 import { summarise } from '../rules/error-summary.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import type { Attempt } from './attempt.ts'
+import type { Breaker } from './breaker.ts'
 import type { OnError } from './failing.ts'
 import type { Flow } from './flow.ts'
 import type { Gate } from './gate.ts'
@@ -26,6 +27,7 @@ export interface Seat<Tx> {
   readonly flow: Flow
   /** Whether anything may be claimed or begun. */
   readonly gate: Gate
+  readonly breaker: Breaker
   /** Something was put aside that is due in so many milliseconds. */
   scheduled(delayMs: number): void
 }

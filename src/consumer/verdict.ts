@@ -94,6 +94,19 @@ export interface Judged {
   readonly durationMs: number
 }
 
+/** Whether an attempt was made and did not do what its handler wanted. */
+export function hasFailed(verdict: Verdict): boolean {
+  if (verdict.kind === 'dead') return verdict.attempted && verdict.error !== undefined
+  return verdict.kind === 'retry' && verdict.error !== undefined
+}
+
+/** Whether a handler came to its end, whatever it decided. */
+export function hasSucceeded(verdict: Verdict): boolean {
+  if (verdict.kind === 'completed') return !verdict.duplicate
+  if (verdict.kind === 'dead') return verdict.attempted && verdict.error === undefined
+  return verdict.kind === 'discarded' || (verdict.kind === 'retry' && verdict.error === undefined)
+}
+
 /** What is written down of it. */
 export function settledOf({ row, verdict, attempt }: Judged): Settled {
   const { position, priority, message, messageId, attempts, crashes, duplicate, history } = row
@@ -113,6 +126,7 @@ export function settledOf({ row, verdict, attempt }: Judged): Settled {
         attempts: attempt,
         delayMs: verdict.delayMs,
         history: told(row, attempt, verdict),
+        failed: verdict.error !== undefined,
       }
     case 'dead':
       return {
@@ -121,6 +135,7 @@ export function settledOf({ row, verdict, attempt }: Judged): Settled {
         reason: verdict.reason,
         attempts: verdict.attempted ? attempt : attempts,
         history: told(row, attempt, verdict),
+        failed: hasFailed(verdict),
       }
   }
 }

@@ -18,6 +18,8 @@ export interface LeaseOf {
   readonly leaseMs: number
   readonly floors: readonly string[]
   readonly holder: string
+  /** Of a queue whose breaker is open: the try. @default false */
+  readonly probe?: boolean
 }
 
 /**
@@ -38,7 +40,7 @@ function leasing(t: Tables, of: LeaseOf): Query<unknown> {
   return {
     text: `
       select lease, token, expires_at as "leaseExpiresAt", extract(epoch from expires_at - clock_timestamp()) * 1000 as wait_ms, (delivery).*
-      from ${t.of('lease_ready')}($1, $2, $3, $4::bigint[], $5, $6)`,
+      from ${t.of(of.probe ? 'lease_now' : 'lease_ready')}($1, $2, $3, $4::bigint[], $5, $6)`,
     values: [of.queue, of.limit, of.leaseMs, of.floors, of.holder, of.consumer],
   }
 }

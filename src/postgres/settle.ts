@@ -15,6 +15,8 @@ export interface Settled
   readonly delayMs?: number
   readonly reason?: string
   readonly history?: NewHistory
+  /** The attempt failed. */
+  readonly failed?: boolean
 }
 
 /**
@@ -29,14 +31,30 @@ export function settle(
   return {
     name: 'posthaste.settle',
     text: `select ${t.of('settle')}($1, $2, $3, $4::text::jsonb)`,
-    values: [queue, consumer, outcomes.length - others.length, others.length > 0 ? outcomesJson(others) : null],
+    values: [
+      queue,
+      consumer,
+      outcomes.length - others.length,
+      others.length > 0 ? outcomesJson(others, failuresAtTheEnd(outcomes)) : null,
+    ],
   }
 }
 
-export function outcomesJson(outcomes: readonly Settled[]): string {
+/** What failed after the last success: failures in a row. */
+function failuresAtTheEnd(outcomes: readonly Settled[]): ReadonlySet<Settled> {
+  const last = outcomes.findLastIndex(({ kind }) => kind === 'completed')
+  return new Set(outcomes.slice(last + 1).filter(({ failed }) => failed))
+}
+
+export function outcomesJson(
+  outcomes: readonly Settled[],
+  failures: ReadonlySet<Settled> = failuresAtTheEnd(outcomes),
+): string {
   return JSON.stringify(
-    outcomes.map(
-      ({ kind, priority, position, message, messageId, attempts, crashes, duplicate, delayMs, reason, history }) => ({
+    outcomes.map((outcome) => {
+      const { kind, priority, position, message, messageId, attempts, crashes, duplicate, delayMs, reason, history } =
+        outcome
+      return {
         kind,
         priority,
         position,
@@ -48,7 +66,8 @@ export function outcomesJson(outcomes: readonly Settled[]): string {
         delay_ms: delayMs,
         reason,
         history,
-      }),
-    ),
+        failed: failures.has(outcome) || undefined,
+      }
+    }),
   )
 }

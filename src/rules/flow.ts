@@ -30,6 +30,17 @@ export interface FlowSettings {
    * and oldest comes first. A key of weight 3 gets three deliveries to another's one. @default first in, first out, over all keys
    */
   readonly fair?: true | { readonly weights: Readonly<Record<string, number>> }
+  /** Stops the consumption of the queue while all it does is fail, and uses no attempts meanwhile. @default never */
+  readonly breaker?: BreakerRule
+}
+
+export interface BreakerRule {
+  /** Opens after so many failed attempts one after the other, over all processes. 1 to 1,000. */
+  readonly failures: number
+  /** How long it stays open before one delivery is tried, in milliseconds: 100 to a day. @default 30_000 */
+  readonly openMs?: number
+  /** After each try that fails it stays open for twice as long, and so long at most. @default 300_000, or `openMs` if that is more */
+  readonly maxOpenMs?: number
 }
 
 export interface RateLimit {
@@ -51,6 +62,13 @@ export const FLOW = {
   maxConcurrency: wholeNumber(1, 10_000).optional(),
   maxConcurrencyPerKey: wholeNumber(1, 1_000).optional(),
   rateLimit: z.strictObject({ messages: wholeNumber(1, 1_000_000), perMs: z.int().min(100).max(DAY_MS) }).optional(),
+  breaker: z
+    .strictObject({
+      failures: wholeNumber(1, 1_000),
+      openMs: z.int().min(100).max(DAY_MS).optional(),
+      maxOpenMs: z.int().min(100).max(DAY_MS).optional(),
+    })
+    .optional(),
   fair: z
     .union([z.literal(true), z.strictObject({ weights: z.record(z.string().min(1), wholeNumber(1, 100)) })])
     .optional(),
@@ -63,7 +81,13 @@ export function flowOf(queue: string, given: FlowSettings): FlowSettings | undef
   const problem = contradiction(given)
   if (problem !== undefined) throw new InvalidTopology(queue, problem)
   const said = FIELDS.filter((field) => given[field] !== undefined)
-  return said.length === 0 ? undefined : Object.fromEntries(said.map((field) => [field, given[field]]))
+  if (said.length === 0) return undefined
+  const flow: FlowSettings = Object.fromEntries(said.map((field) => [field, given[field]]))
+  return flow.breaker ? { ...flow, breaker: wholeRule(flow.breaker) } : flow
+}
+
+function wholeRule({ failures, openMs = 30_000, maxOpenMs = Math.max(300_000, openMs) }: BreakerRule): BreakerRule {
+  return { failures, openMs, maxOpenMs }
 }
 
 /** Each field, null where nothing is said: to be compared. */
@@ -71,10 +95,12 @@ export function everyField(flow: FlowSettings | undefined): Record<string, unkno
   return Object.fromEntries(FIELDS.map((field) => [field, flow?.[field] ?? null]))
 }
 
-function contradiction({ maxConcurrency, maxConcurrencyPerKey, fair }: FlowSettings): string | undefined {
+function contradiction({ maxConcurrency, maxConcurrencyPerKey, fair, breaker }: FlowSettings): string | undefined {
   if (maxConcurrency !== undefined && maxConcurrencyPerKey !== undefined && maxConcurrencyPerKey > maxConcurrency)
     return `maxConcurrencyPerKey ${maxConcurrencyPerKey} is more than maxConcurrency ${maxConcurrency}`
   if (typeof fair === 'object' && Object.keys(fair.weights).length === 0)
     return 'fair.weights names no key; say fair: true for equal weights'
+  if (breaker?.maxOpenMs !== undefined && breaker.maxOpenMs < (breaker.openMs ?? 30_000))
+    return `breaker.maxOpenMs ${breaker.maxOpenMs} is less than breaker.openMs ${breaker.openMs ?? 30_000}`
   return undefined
 }

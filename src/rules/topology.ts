@@ -237,6 +237,8 @@ function refuseTwins(named: readonly { readonly name: string }[], what: string):
 function queueOf<Name extends string>(name: Name, queue: ParsedQueue): QueueSettings<Name> {
   const { kind = 'standard', retry, maxCrashes, deadLetter, newerVersions, from: _, ...given } = queue
   const flow = flowOf(name, given as FlowSettings)
+  if (flow && kind === 'stream')
+    throw new InvalidTopology(name, `${Object.keys(flow)[0]} is for standard queues, and it is a stream`)
   return {
     name,
     kind,

@@ -1,9 +1,11 @@
+import { Breaker } from '../consumer/breaker.ts'
 import { Flow } from '../consumer/flow.ts'
 import { Gate } from '../consumer/gate.ts'
 import type { Handlers } from '../consumer/handlers.ts'
 import type { ConsumerPlace } from '../consumer/running.ts'
 import { report } from '../consumer/seat.ts'
 import type { ConsumerOptions } from '../consumer.ts'
+import type { Context } from '../context.ts'
 import { NotSupported, Stopped } from '../errors.ts'
 import { Backoff } from '../machinery/backoff.ts'
 import { Throttle } from '../machinery/throttle.ts'
@@ -86,6 +88,7 @@ export class StreamRunning<Tx> {
       opened: () => this.#pump(),
       look: () => place.claims.look(),
     })
+    const flow = new Flow()
     this.#seat = {
       context,
       outbox,
@@ -96,8 +99,9 @@ export class StreamRunning<Tx> {
       onError: options.onError,
       attempts: new Set(),
       stopping: this.#stopping.signal,
-      flow: new Flow(),
+      flow,
       gate,
+      breaker: new Breaker({ context: context as Context, queue, number, flow, gate, timeoutMs: options.timeoutMs }),
       scheduled: () => {},
       group,
       groupName,

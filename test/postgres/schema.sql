@@ -667,6 +667,11 @@ language plpgsql
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
 
+create function begin_probe(_queue integer, _probe_ms double precision)
+returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function between_ticks(_a pg_snapshot, _b pg_snapshot, _floor bigint, _limit integer)
 returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
 language plpgsql
@@ -789,6 +794,11 @@ returns boolean
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function completed_of(_queue integer)
+returns bigint
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function contents_of(_queue integer, OUT waiting bigint, OUT leased bigint, OUT dead bigint)
 returns record
 language sql stable
@@ -881,6 +891,11 @@ create function end_effect_call(_operation text, _token bigint, _call uuid, _eve
 returns TABLE(late boolean, fresh boolean, known text, contradicted boolean)
 language plpgsql
   set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
+create function end_probe(_queue integer, _passed boolean)
+returns void
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function ended_between(_a pg_snapshot, _b pg_snapshot)
@@ -1057,10 +1072,15 @@ returns TABLE(lease bigint, token uuid, lanes bigint)
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
-create function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
+create function lease_now(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
 returns TABLE(lease bigint, token uuid, expires_at timestamp with time zone, delivery claimed)
 language plpgsql
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lease_ready(_queue integer, _limit integer, _lease_ms double precision, _floors bigint[], _holder text, _consumer text)
+returns TABLE(lease bigint, token uuid, expires_at timestamp with time zone, delivery claimed)
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function leased_lanes(_group integer, _but bigint)
@@ -1233,6 +1253,11 @@ language plpgsql
 
 create function note_effect(_e effects, _event text, _worker text, _token bigint DEFAULT NULL::bigint, _call uuid DEFAULT NULL::uuid, _provider_key uuid DEFAULT NULL::uuid, _late boolean DEFAULT false, _outcome text DEFAULT NULL::text, _reason text DEFAULT NULL::text, _status integer DEFAULT NULL::integer, _response text DEFAULT NULL::text, _sealed boolean DEFAULT false)
 returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function note_failures(_queue integer, _failed bigint)
+returns void
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 

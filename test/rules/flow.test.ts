@@ -35,6 +35,9 @@ describe('bad input is refused, and the error names the field', () => {
     ['rateLimit', { rateLimit: { messages: 10 } }],
     ['rateLimit', { rateLimit: 10 }],
     ['fair', { fair: false }],
+    ['breaker', { breaker: { failures: 0 } }],
+    ['breaker', { breaker: {} }],
+    ['breaker', { breaker: { failures: 3, openMs: 1 } }],
     ['fair', { fair: { weights: { gold: 0 } } }],
   ])('%s: %j', (field, queue) => {
     const error = refusal(queue)
@@ -51,6 +54,11 @@ describe('bad input is refused, and the error names the field', () => {
   test.each<[string, object]>([
     ['maxConcurrencyPerKey 5 is more than maxConcurrency 3', { maxConcurrency: 3, maxConcurrencyPerKey: 5 }],
     ['fair.weights names no key', { fair: { weights: {} } }],
+    [
+      'breaker.maxOpenMs 200 is less than breaker.openMs 500',
+      { breaker: { failures: 3, openMs: 500, maxOpenMs: 200 } },
+    ],
+    ['ttlMs is for standard queues', { kind: 'stream', ttlMs: 1_000 }],
   ])('contradictions: %s', (words, queue) => {
     const error = refusal(queue)
     expect(error).toBeInstanceOf(InvalidTopology)
