@@ -3,7 +3,7 @@ import { PosthasteError } from '../errors.ts'
 import { summarise } from '../rules/error-summary.ts'
 import { jsonLine } from './output.ts'
 import { eraseProgress } from './progress.ts'
-import type { Target } from './target.ts'
+import { type Target, UNNAMED } from './target.ts'
 
 /** The command line was wrong: exit code 2. */
 export class UsageFailure extends Error {
@@ -118,8 +118,8 @@ function unreachableText({ message, target, causes }: Unreachable): string {
     '',
     `  host      ${host}`,
     `  port      ${port}`,
-    `  user      ${user}`,
-    `  database  ${database}`,
+    `  user      ${user || '(none)'}`,
+    `  database  ${database || '(none)'}`,
     `  told by   ${from}`,
     '',
     'Likely causes:',
@@ -153,13 +153,15 @@ function kindOf(cause: unknown): Kind {
   return 'other'
 }
 
+const NAME_IT = 'the database is elsewhere: nothing names it; give --url or DATABASE_URL'
+
 function likelyCauses(cause: unknown, { host, port, user, database, from }: Target): string[] {
   switch (kindOf(cause)) {
     case 'refused':
       return [
         `PostgreSQL is not running on ${host}`,
         `it listens on another port than ${port}, or not on this address (listen_addresses, a container's published port)`,
-        `${from} means another server`,
+        from === UNNAMED ? NAME_IT : `another server is meant than the one of ${from}`,
       ]
     case 'unknown-host':
       return [
@@ -175,7 +177,7 @@ function likelyCauses(cause: unknown, { host, port, user, database, from }: Targ
       ]
     case 'denied':
       return [
-        `the password of "${user}" is wrong or missing in ${from}`,
+        from === UNNAMED ? NAME_IT : `the password of "${user}" is wrong or missing in ${from}`,
         `the role "${user}" does not exist or may not log in`,
         'pg_hba.conf admits this user only from elsewhere, or with TLS (sslmode=require)',
       ]
@@ -195,7 +197,7 @@ function likelyCauses(cause: unknown, { host, port, user, database, from }: Targ
       return [
         'what answers there is not PostgreSQL, or a proxy closed the connection',
         'the server asks for TLS, or does not offer it (sslmode in the connection string)',
-        `${from} is wrong`,
+        from === UNNAMED ? NAME_IT : `${from} is wrong`,
       ]
   }
 }

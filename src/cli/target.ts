@@ -66,6 +66,9 @@ export const OTHER_VARIABLES: readonly string[] = [
   'POSTHASTE_LEASH',
 ]
 
+/** What `from` says when nobody named a database. */
+export const UNNAMED = 'no option and no variable: these are the defaults'
+
 const FILES = ['posthaste.config.ts', 'posthaste.config.mts', 'posthaste.config.js', 'posthaste.config.mjs']
 const PG_VARIABLES = ['PGHOST', 'PGPORT', 'PGUSER', 'PGDATABASE', 'PGHOSTADDR', 'PGSERVICE']
 
@@ -121,7 +124,7 @@ function chosen(url: string | undefined, configured: string | undefined, file: s
   const variables = PG_VARIABLES.filter((name) => process.env[name])
   if (variables.length > 0) return { value: undefined, from: variables.join(', ') }
   if (configured !== undefined) return { value: configured, from: file! }
-  return { value: undefined, from: 'no option and no variable: these are the defaults' }
+  return { value: undefined, from: UNNAMED }
 }
 
 /** A connection string that may be shown: whatever could be a secret is not in it. */

@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { Unreachable } from '../../src/cli/failure.ts'
+import { UNNAMED } from '../../src/cli/target.ts'
 import { cli } from '../support/cli.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { ROOT, scratch } from '../support/process.ts'
@@ -65,6 +67,14 @@ describe('a database that cannot be reached', () => {
     const { code, stderr } = await cli(['status', '--url', broken(database.url)])
     expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringContaining(cause) })
     expect(stderr).not.toContain('hunter2')
+  })
+
+  test.each(['ECONNREFUSED', '28P01', 'EPIPE'])('that nobody named is told how it is named (%s)', (code) => {
+    const target = { host: 'localhost', port: 5432, user: '', database: '', from: UNNAMED }
+    const { causes } = new Unreachable(target, Object.assign(new Error(code), { code }))
+    expect(causes).toContain('the database is elsewhere: nothing names it; give --url or DATABASE_URL')
+    expect(causes).toHaveLength(3)
+    expect(causes.join()).not.toContain(UNNAMED)
   })
 
   test('shows its stack only when POSTHASTE_DEBUG is set', async () => {
