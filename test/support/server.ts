@@ -53,7 +53,7 @@ async function startContainer(image: string): Promise<Served> {
   const { GenericContainer, Wait } = await import('testcontainers')
   const settings = Object.entries(TEST_SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const container = await new GenericContainer(image)
-    .withEnvironment({ POSTGRES_PASSWORD: 'posthaste', PGDATA: `${MEMORY}/data` })
+    .withEnvironment({ POSTGRES_PASSWORD: 'posthaste', PGDATA: `${MEMORY}/data`, LANG: 'C.UTF-8' })
     .withTmpFs({ [MEMORY]: 'rw' })
     .withSharedMemorySize(SHARED_BYTES)
     .withCommand(['postgres', ...settings])
