@@ -1,5 +1,6 @@
 import { EventTimeout } from './errors.ts'
 import { type ErrorSummary, summarise } from './rules/error-summary.ts'
+import { refuseUnknown } from './rules/options.ts'
 
 /**
  * Everything the machinery says, and the one way it says it: logs, metrics, dashboard and tests subscribe to it.
@@ -178,8 +179,10 @@ export class EventBus {
   until<Name extends EventName>(
     name: Name,
     predicate: (event: Events[Name]) => boolean = () => true,
-    { timeoutMs = 10_000 }: UntilOptions = {},
+    options: UntilOptions = {},
   ): Promise<Events[Name]> {
+    refuseUnknown(options, ['timeoutMs'])
+    const { timeoutMs = 10_000 } = options
     const { promise, resolve, reject } = Promise.withResolvers<Events[Name]>()
     const off = this.on(name, (event) => {
       try {

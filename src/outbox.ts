@@ -27,7 +27,7 @@ import { type AnyTransaction, outsideOfTransaction, recognise } from './transact
 
 export type { Published } from './postgres/outbox.ts'
 
-const IDS = z.array(z.guid())
+const CANCEL = z.strictObject({ messageId: z.array(z.guid('it is not a uuid')) })
 
 export interface OutboxOptions {
   readonly tables: Tables
@@ -89,7 +89,7 @@ export class Outbox {
 
   /** Takes back deliveries that wait for their time, in the caller's transaction. */
   async cancel(handle: AnyTransaction, messageIds: readonly string[]): Promise<{ readonly cancelled: number }> {
-    const ids = parseOptions(IDS, messageIds)
+    const { messageId: ids } = parseOptions(CANCEL, { messageId: messageIds })
     const { queryable, proof } = await recognise(handle)
     const facts = { ids, queue: null, ...(proof !== undefined && { proof }) }
     const cancelled = await this.#run(queryable, cancelScheduled(this.#tables, facts))

@@ -51,7 +51,7 @@ const DELETE = z.strictObject({
   force: z.boolean().default(false),
   timeoutMs: milliseconds().default(DEFAULTS.timeoutMs),
 })
-const ID = z.guid()
+const CANCEL = z.strictObject({ messageId: z.guid('it is not a uuid') })
 
 const AT_ONCE = 10_000
 const AGAIN_MS = 50
@@ -221,7 +221,8 @@ export class Queue<Tx = unknown> {
    */
   async cancel(messageId: string): Promise<boolean> {
     const queue = await numberOf(this.#context, this.name)
-    const ids = [parseOptions(ID, messageId)]
+    const { messageId: id } = parseOptions(CANCEL, { messageId })
+    const ids = [id]
     const { tables } = this.#context
     for (const deadline = performance.now() + UNDER_WAY_MS; ; await sleep(AGAIN_MS)) {
       const [relay] = await ask(this.#context, relayStatus(tables))

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { z } from 'zod'
 import type { Context } from './context.ts'
 import { TopologyConflict, UnknownExchange, UnknownHandlerContract, UnknownQueue } from './errors.ts'
 import { type Queryable, run } from './postgres/queryable.ts'
@@ -26,6 +27,7 @@ import {
 import type { AnyContract } from './rules/contract.ts'
 import { everyField } from './rules/flow.ts'
 import { jsonSchemaOf } from './rules/json-schema.ts'
+import { parseOptions } from './rules/options.ts'
 import { admits, type Binding } from './rules/route.ts'
 import { DEFAULT_NEWER_VERSIONS, type Topology } from './rules/topology.ts'
 
@@ -54,6 +56,8 @@ export interface DeclareOptions {
   readonly force?: boolean
 }
 
+const DECLARE = z.strictObject({ force: z.boolean().default(false) })
+
 /**
  * Declares exchanges, queues and bindings: adds what is missing, removes nothing, and refuses a setting that another process
  * declared differently, with both values, unless forced. All of it or nothing; any number of processes may declare at once.
@@ -76,7 +80,8 @@ export class TopologyStore {
     for (const contract of contracts) this.#contracts.add(contract)
   }
 
-  async declare({ force = false }: DeclareOptions = {}): Promise<void> {
+  async declare(options: DeclareOptions = {}): Promise<void> {
+    const { force } = parseOptions(DECLARE, options)
     await this.#transaction(async (queryable) => {
       await run(queryable, lockTopology(this.#context.tables))
       const [conflict] = force ? [] : conflictsBetween(this.#declared, await this.#read(queryable))

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { Client } from 'pg'
 import { withPeer } from '../machinery/peer.ts'
+import { refuseUnknown } from '../rules/options.ts'
 import { tablesOf } from './tables.ts'
 
 /** Which database, and which schema in it. */
@@ -42,10 +43,11 @@ const MIGRATOR = [1886349416, 1] as const
  * log.info(`ran ${ran.length} migrations`)
  * ```
  */
-export async function migrate({
-  url,
-  schema = 'posthaste',
-}: MigrateOptions = {}): Promise<MigrationState & { readonly ran: readonly string[] }> {
+export async function migrate(
+  options: MigrateOptions = {},
+): Promise<MigrationState & { readonly ran: readonly string[] }> {
+  refuseUnknown(options, ['url', 'schema'])
+  const { url, schema = 'posthaste' } = options
   tablesOf(schema)
   return await connected(url, async (client) => {
     await client.query('select pg_advisory_lock($1, $2)', [...MIGRATOR])
@@ -63,7 +65,9 @@ export async function migrate({
  * if (pending.length > 0 || !functionsCurrent) throw new Error('migrate first')
  * ```
  */
-export async function migrationState({ url, schema = 'posthaste' }: MigrateOptions = {}): Promise<MigrationState> {
+export async function migrationState(options: MigrateOptions = {}): Promise<MigrationState> {
+  refuseUnknown(options, ['url', 'schema'])
+  const { url, schema = 'posthaste' } = options
   tablesOf(schema)
   return await connected(url, (client) => stateOf(client, schema))
 }

@@ -17,6 +17,11 @@ export function parseOptions<Schema extends z.ZodType>(schema: Schema, given: un
   throw firstProblem(schema, result.error.issues)
 }
 
+/** Refuses an option that nobody reads, where nothing else is to be checked. */
+export function refuseUnknown(given: object, known: readonly string[]): void {
+  for (const name of Object.keys(given)) if (!known.includes(name)) throw new UnknownOption(name, known)
+}
+
 /** Whole milliseconds, `least` or more, ten years at most. */
 export function milliseconds(least = 0): z.ZodInt {
   return z.int().min(least).max(TEN_YEARS_MS)

@@ -1,5 +1,6 @@
 import { ForeignOutcome, InvalidOption, OutcomeNotReturned } from '../errors.ts'
 import { presentable } from './error-summary.ts'
+import { refuseUnknown } from './options.ts'
 import { TEN_YEARS_MS } from './validate.ts'
 
 /** What a handler may return instead of nothing. Made by a delivery, never by hand. */
@@ -72,7 +73,9 @@ export const COMPLETE: CompleteOutcome = Object.freeze({ kind: 'complete' })
 export class Outcomes {
   #made: Outcome | undefined
 
-  retry({ delayMs }: RetryRequest = {}): Outcome {
+  retry(request: RetryRequest = {}): Outcome {
+    refuseUnknown(request, ['delayMs'])
+    const { delayMs } = request
     return this.#make({ kind: 'retry', delayMs: delayMs === undefined ? undefined : checkedDelay(delayMs) })
   }
 
@@ -84,7 +87,9 @@ export class Outcomes {
     return this.#make({ kind: 'discard', reason: checkedReason(reason) })
   }
 
-  pause({ forMs, reason }: PauseRequest): Outcome {
+  pause(request: PauseRequest): Outcome {
+    refuseUnknown(request, ['forMs', 'reason'])
+    const { forMs, reason } = request
     return this.#make({
       kind: 'pause',
       forMs: checkedPause(forMs),

@@ -191,6 +191,8 @@ type ParsedBinding = z.output<typeof BINDING>
 export function defineTopology<const Queue extends string, const Exchange extends string = never>(
   definition: TopologyDefinition<Exchange, Queue>,
 ): Topology<Queue> {
+  refuseProto(definition.queues, 'queue')
+  refuseProto(definition.exchanges, 'exchange')
   const { exchanges: kinds = {}, queues: definitions, contracts = [], limits } = parseOptions(DEFINITION, definition)
   const exchanges = Object.entries(kinds).map(([name, kind]) => ({ name: named(name, 'exchange'), kind }))
   const queues = Object.entries(definitions).map(([name, queue]) => queueOf(named(name, 'queue') as Queue, queue))
@@ -217,6 +219,12 @@ export function defineTopology<const Queue extends string, const Exchange extend
 
 function contractsOf({ from = [] }: ParsedQueue): AnyContract[] {
   return from.filter(isContract)
+}
+
+// Objects with such a key lose it on their way.
+function refuseProto(named: object | undefined, what: string): void {
+  if (Object.hasOwn(named ?? {}, '__proto__'))
+    throw new InvalidTopology('__proto__', `the name of the ${what} is one that JavaScript keeps for itself`)
 }
 
 function named(name: string, what: string): string {
