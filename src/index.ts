@@ -69,6 +69,7 @@ export {
   type UndoneEffect,
   type UnknownEffect,
 } from './effects.ts'
+export type { Erased, EraseOptions } from './erasure.ts'
 // Errors: every one has a code.
 export * from './errors.ts'
 // Events: the one way the machinery speaks.
@@ -106,7 +107,7 @@ export {
 export type { AttemptError, Delivery, DeliveryFacts } from './rules/delivery.ts'
 export type { EncryptionOf, PayloadKey, PayloadKeys } from './rules/encryption.ts'
 export type { ErrorSummary } from './rules/error-summary.ts'
-export type { FlowSettings } from './rules/flow.ts'
+export type { FlowSettings, RateLimit } from './rules/flow.ts'
 export type {
   BytesContent,
   Headers,
