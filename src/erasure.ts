@@ -6,6 +6,7 @@ import { InvalidOption } from './errors.ts'
 import { eraseMessage, isPast } from './postgres/erasure.ts'
 import { milliseconds, parseOptions } from './rules/options.ts'
 
+/** Who asks for it, and how long it may take. */
 export interface EraseOptions {
   /** Who does it, for the journal. @default an unknown hand */
   readonly by?: string | undefined
@@ -13,6 +14,7 @@ export interface EraseOptions {
   readonly timeoutMs?: number | undefined
 }
 
+/** What was erased. */
 export interface Erased {
   /** Whether anything was known of the message. */
   readonly found: boolean

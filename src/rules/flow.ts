@@ -43,6 +43,7 @@ export interface BreakerRule {
   readonly maxOpenMs?: number
 }
 
+/** How many deliveries of a queue may begin in how long. */
 export interface RateLimit {
   /** 1 to 1,000,000. */
   readonly messages: number
