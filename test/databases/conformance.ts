@@ -271,7 +271,7 @@ export function promisesOfADatabase<Tx, Pool extends ConformancePool = pg.Pool>(
     })
 
     test('query() rejects at its deadline, and the connection is destroyed', async () => {
-      await using b = bench({ deadlineMs: 200, max: 1 })
+      await using b = bench({ deadlineMs: 500, max: 1 })
       const { rows } = await b.database.query('select pg_backend_pid() as pid', [])
       const late = b.database.query('select pg_sleep(5)', [])
       await expect(late).rejects.toMatchObject({ code: 'STATEMENT_TIMED_OUT', timeoutMs: 200 })
@@ -280,7 +280,7 @@ export function promisesOfADatabase<Tx, Pool extends ConformancePool = pg.Pool>(
     })
 
     test('our statement in a transaction rejects at its deadline, and the connection is destroyed', async () => {
-      await using b = bench({ deadlineMs: 200, max: 1 })
+      await using b = bench({ deadlineMs: 500, max: 1 })
       let pid = 0
       const work = b.database.transaction(async (tx) => {
         pid = await pidOf(tx)

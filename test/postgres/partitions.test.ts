@@ -93,11 +93,12 @@ describe('partitions', () => {
     const open = await b.connect()
     await open.query('begin')
     await b.publish(open)
-    const until = performance.now() + 2_500
-    const over = () => performance.now() > until
+    const undisturbed = await publishers(b, 3, within(1_000))
+    const over = within(2_500)
     const [{ tookMs }, beside] = await Promise.all([publishers(b, 3, over), upkeepUntil(b, over)])
     expect(tookMs.length).toBeGreaterThan(50)
-    expect(p99(tookMs)).toBeLessThan(100)
+    // on a machine that does something else, a publisher is slow with nothing beside it
+    expect(p99(tookMs)).toBeLessThan(Math.max(100, 4 * p99(undisturbed.tookMs)))
 
     await open.query('commit')
     await b.drain()
@@ -107,6 +108,11 @@ describe('partitions', () => {
     await b.audit()
   })
 })
+
+function within(ms: number): () => boolean {
+  const until = performance.now() + ms
+  return () => performance.now() > until
+}
 
 function rounds(n: number): () => boolean {
   let left = n

@@ -1,3 +1,4 @@
+import type pg from 'pg'
 import { expect, test } from 'vitest'
 import { UPKEEP_STEPS } from '../../src/relay/upkeep.ts'
 import { createDatabase } from '../support/database.ts'
@@ -33,6 +34,7 @@ test('upkeep beside an open publisher delays no other, and is made up for when t
 }, async () => {
   await using db = await createDatabase()
   await declareQueue(db.pool)
+  const undisturbed = await publishing(db.pool, 1_000)
   const { start, story, events } = processOn(db.url, { relay: { upkeepRoundMs: 300 } })
   await start()
   await events.until('relay-on-duty')
@@ -42,24 +44,16 @@ test('upkeep beside an open publisher delays no other, and is made up for when t
   await publish(open)
   // The next id lies in the last partition but one, so that new ones are due.
   await db.pool.query(`select setval('posthaste.outbox_id', 300000)`)
-  const took: number[] = []
-  const end = performance.now() + 6_000
-  while (performance.now() < end) {
-    const startedAt = performance.now()
-    await publish(db.pool)
-    took.push(performance.now() - startedAt)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
+  const took = await publishing(db.pool, 6_000)
   const tries = story.filter(
     ({ name, event }) => name === 'upkeep' && (event as { step: string }).step === 'make-partitions',
   )
-  took.sort((a, b) => a - b)
-  const p99 = took[Math.floor(took.length * 0.99)]!
   console.info(
-    `${took.length} publishes beside ${tries.length} tries, p99 ${p99.toFixed(1)} ms, longest ${took.at(-1)!.toFixed(1)} ms`,
+    `${took.length} publishes beside ${tries.length} tries, p99 ${p99(took).toFixed(1)} ms (undisturbed ${p99(undisturbed).toFixed(1)}), longest ${took.at(-1)!.toFixed(1)} ms`,
   )
   expect(tries.length).toBeGreaterThan(5)
-  expect(p99).toBeLessThan(100)
+  // on a machine that does something else, a publisher is slow with nothing beside it
+  expect(p99(took)).toBeLessThan(Math.max(100, 4 * p99(undisturbed)))
   expect(story.filter(({ name }) => name === 'error')).toEqual([])
 
   const partitions = async () => (await db.pool.query('select from posthaste.partitions')).rows.length
@@ -68,3 +62,20 @@ test('upkeep beside an open publisher delays no other, and is made up for when t
   open.release()
   await until(async () => (await partitions()) > before)
 })
+
+/** How long each of one publisher's messages took, ascending. */
+async function publishing(pool: pg.Pool, forMs: number): Promise<number[]> {
+  const took: number[] = []
+  const end = performance.now() + forMs
+  while (performance.now() < end) {
+    const startedAt = performance.now()
+    await publish(pool)
+    took.push(performance.now() - startedAt)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  return took.toSorted((a, b) => a - b)
+}
+
+function p99(ascending: readonly number[]): number {
+  return ascending[Math.floor(ascending.length * 0.99)]!
+}

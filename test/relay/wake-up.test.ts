@@ -35,7 +35,7 @@ test.for([1, 3])(
       waits.push(performance.now() - startedAt)
     }
     tell(waits)
-    expect(Math.max(...waits)).toBeLessThan(500)
+    expect(Math.max(...waits)).toBeLessThan(NEVER_MS / 10)
   },
 )
 
@@ -50,7 +50,7 @@ test('a silent message is routed the moment the last silent publisher ends', asy
   await silent.query('commit')
   const startedAt = performance.now()
   await bench.routed(1)
-  expect(performance.now() - startedAt).toBeLessThan(400)
+  expect(performance.now() - startedAt).toBeLessThan(900)
 })
 
 test('a silent message is not held up by another publisher that stays open', async () => {
@@ -81,7 +81,7 @@ test('a publisher that stays open makes others knock, and they are heard at once
     await pause(round)
   }
   tell(waits)
-  expect(Math.max(...waits)).toBeLessThan(500)
+  expect(Math.max(...waits)).toBeLessThan(NEVER_MS / 10)
 })
 
 test('a look that another relay had the turn for is repeated', async () => {

@@ -74,8 +74,8 @@ describe('a database per test', () => {
     const startedAt = performance.now()
     await using other = await createTestDatabase({ url: inject('server').url, prepare })
     await other.pool.query('select 1 from charges')
-    // Ten times the usual, for machines that do something else as well.
-    expect(performance.now() - startedAt).toBeLessThan(1_000)
+    // A hundred times the usual, for machines that do something else as well: migrating anew would take longer still there.
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
   })
 
   test('made by ten at once is made from one template', async () => {
