@@ -6,12 +6,14 @@ import { guard } from './guard.ts'
 import { draw, save } from './results.ts'
 import { sideBySide } from './side-by-side.ts'
 import { measure, type Outcome } from './stand/measure.ts'
+import { peersOf } from './stand/peer.ts'
 import { skippedLine, table } from './stand/table.ts'
 import { notRun, type Workload } from './stand/workload.ts'
 
 /** A name that several have is that of the first. */
 const SUITES: Readonly<Record<string, readonly Workload[]>> = { peers: sideBySide, core }
 const DEFAULT = 'peers'
+const QUICK_MS = 165_000
 
 const USAGE = `Usage: npm run bench -- [suite | suite/name | name] … [--quick] [--json] [--names] [--save]
        npm run bench -- guard | plots
@@ -39,7 +41,8 @@ async function main(args: string[]): Promise<number> {
   const outcome = await measured(wishes, options)
   console.log(table(outcome.targets))
   console.log(skippedLine(outcome.skipped))
-  if (options.save) await save(outcome, { quick: options.quick === true }, say)
+  const [suite = DEFAULT] = suitesOf(wishes)
+  if (options.save) await save(outcome, { suite, quick: options.quick === true }, say)
   if (options.json) console.log(JSON.stringify(outcome))
   return options.names || measuredAll(outcome) ? 0 : 1
 }
@@ -50,10 +53,12 @@ interface Options {
 }
 
 async function measured(wishes: readonly string[], { quick = false, names = false }: Options): Promise<Outcome> {
-  const suites = Object.keys(SUITES).filter((suite) => wishes.some((wish) => meant(wish, suite).length > 0))
+  const suites = suitesOf(wishes)
   const workloads = suites.flatMap((suite) => SUITES[suite]!)
   const asked = new Set(wishes.flatMap((wish) => suites.flatMap((suite) => wanted(wish, suite, quick))))
-  return names ? unmeasured(workloads) : await measure(workloads, asked, say, { quick })
+  if (names) return unmeasured(workloads)
+  const outcome = await measure(workloads, asked, say, quick ? { quick, withinMs: QUICK_MS } : {})
+  return suites.includes(DEFAULT) ? { ...outcome, peers: await settingsOf() } : outcome
 }
 
 function read(args: string[]) {
@@ -75,6 +80,10 @@ function read(args: string[]) {
   return { ...values, wishes: alone || known ? wishes : undefined }
 }
 
+function suitesOf(wishes: readonly string[]): string[] {
+  return Object.keys(SUITES).filter((suite) => wishes.some((wish) => meant(wish, suite).length > 0))
+}
+
 /** The workloads of a suite that a word of the command line means. */
 function meant(wish: string, suite: string): Workload[] {
   if (wish === suite) return [...SUITES[suite]!]
@@ -93,6 +102,14 @@ function named(name: string, suite: string): Workload[] {
 function wanted(wish: string, suite: string, quick: boolean): Workload[] {
   const all = meant(wish, suite)
   return wish === suite ? all.filter((one) => !one.long && (!quick || one.quick || suite !== DEFAULT)) : all
+}
+
+/** Of each side, as the report tells them. */
+async function settingsOf() {
+  const peers = await peersOf()
+  return Object.fromEntries(
+    peers.map(({ name, version, settings, effect, cannot }) => [name, { version, settings, effect, cannot }]),
+  )
 }
 
 function unmeasured(workloads: readonly Workload[]): Outcome {

@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Outcome } from './stand/measure.ts'
-import { peersOf } from './stand/peer.ts'
 import type { Plot, Target } from './stand/workload.ts'
 
 const DIRECTORY = fileURLToPath(new URL('../docs/benchmarks/', import.meta.url))
@@ -14,18 +13,15 @@ type Saved = Outcome & { readonly reports: Readonly<Record<string, { readonly pl
 /** Puts what was measured in the place of what was measured before, target by target, and draws it. */
 export async function save(
   outcome: Outcome,
-  { quick }: { quick: boolean },
+  { suite, quick }: { suite: string; quick: boolean },
   say: (line: string) => void,
 ): Promise<void> {
   mkdirSync(DIRECTORY, { recursive: true })
-  const file = quick ? QUICK : FULL
+  const file = suite !== 'peers' ? `${DIRECTORY}${suite}.json` : quick ? QUICK : FULL
   const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Saved) : undefined
-  const settings = Object.fromEntries(
-    (await peersOf()).map(({ name, version, settings }) => [name, { version, settings }]),
-  )
-  writeFileSync(file, `${JSON.stringify({ ...merged(before, stamped(outcome)), peers: settings }, null, 1)}\n`)
+  writeFileSync(file, `${JSON.stringify(merged(before, stamped(outcome)), null, 1)}\n`)
   say(`saved in ${file}`)
-  if (!quick) await draw(say)
+  if (file === FULL) await draw(say)
 }
 
 /** The pictures and the tables of the page, from what is saved. */
@@ -57,8 +53,13 @@ function merged(before: Outcome | undefined, now: Outcome): Outcome {
   const order = now.targets.map(({ name }) => name)
   const kept = (before?.targets ?? []).filter(({ name }) => !measured.some((one) => one.name === name))
   const targets = [...kept, ...measured].toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
-  const skipped = now.skipped.filter(({ name }) => !targets.some((one) => one.name === name && one.met !== null))
-  return { ...now, targets, skipped, reports: { ...before?.reports, ...now.reports } }
+  const reports = { ...before?.reports, ...now.reports }
+  const skipped = now.skipped.filter(({ name }) => !reports[name] && !measuredIn(targets, name))
+  return { ...now, targets, skipped, reports }
+}
+
+function measuredIn(targets: readonly Target[], name: string): boolean {
+  return targets.some((one) => one.name === name && one.met !== null)
 }
 
 const TABLE = /(<!-- targets -->\n)[\s\S]*(\n<!-- \/targets -->)/

@@ -5,7 +5,7 @@ const COLUMNS = ['target', 'ours', 'baseline', 'unit', 'ratio', 'wanted', 'best 
 
 /** For people. */
 export function table(targets: readonly Target[]): string {
-  const rows = [COLUMNS, ...targets.filter(({ reason }) => reason !== NOT_ASKED_FOR).map(row)]
+  const rows = [COLUMNS, ...targets.filter(({ reason }) => !reason?.startsWith(NOT_ASKED_FOR)).map(row)]
   const widths = COLUMNS.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)))
   return rows
     .map((cells) =>

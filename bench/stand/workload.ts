@@ -163,3 +163,4 @@ export function rounded(value: number): number {
 }
 
 export const NOT_ASKED_FOR = 'not asked for'
+export const OUT_OF_TIME = 'no time was left for it'
