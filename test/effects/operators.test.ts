@@ -38,7 +38,11 @@ beforeAll(async () => {
     process.effects.record(tx, 'capture:contradicted', { as: 'failed', by: 'webhook evt_1' }),
   )
   await charge(process, 'capture:done', charging(psp))
-  await process.effects.run('refund:busy', { ...charging(psp), provider: { ...acme, name: 'other' } })
+  await process.effects.run('refund:busy', {
+    ...charging(psp),
+    provider: { ...acme, name: 'other' },
+    leaseMs: 3_600_000,
+  })
 })
 afterAll(async () => {
   for (const work of works) await work()
