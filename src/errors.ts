@@ -482,6 +482,19 @@ export class LaneLost extends PosthasteError {
   }
 }
 
+/** A group is to read a part of the log again while it is doing so already. Wait until `status` says that it is not, or `seek`. */
+export class ReplayUnderWay extends PosthasteError {
+  readonly code = 'REPLAY_UNDER_WAY'
+  readonly queue: string
+  readonly group: string
+
+  constructor(queue: string, group: string, options?: ErrorOptions) {
+    super(`Cannot replay "${queue}": group "${group}" is reading a part of it again already`, options)
+    this.queue = queue
+    this.group = group
+  }
+}
+
 /** No group of this name reads the stream. Correct the name; a group is made by the first consumer that names it. */
 export class UnknownGroup extends PosthasteError {
   readonly code = 'UNKNOWN_GROUP'

@@ -52,6 +52,10 @@ export interface Events {
   }
   /** A message came for a parked key, and waits behind it. */
   'parked-behind': { readonly queue: string; readonly group: string; readonly key: string; readonly messageId: string }
+  /** Retention deleted messages that this group had not read, as the stream's `onLag: 'cut-off'` says: they are lost to it. */
+  'group-cut-off': { readonly queue: string; readonly group: string; readonly messages: number }
+  /** The log is kept longer than its retention because this group has not read it (`onLag: 'hold'`). Told with every round of upkeep. */
+  'group-lagging': { readonly queue: string; readonly group: string; readonly messages: number }
   /** This process wrote the position of its lanes too late: they are another's, and what it did is done again. */
   'lanes-lost': { readonly queue: string; readonly group: string; readonly messages: number; readonly position: string }
   /** The breaker of the queue was half-open, and this process tried one delivery. */
@@ -235,6 +239,8 @@ const LEVELS: { readonly [Name in EventName]?: keyof Logger } = {
   'reply-late': 'info',
   'breaker-probed': 'info',
   parked: 'warn',
+  'group-cut-off': 'error',
+  'group-lagging': 'warn',
   'lanes-lost': 'warn',
   redriven: 'info',
   purged: 'info',

@@ -147,7 +147,18 @@ export type { Upcasters } from './rules/upcast.ts'
 export type { MessageLimits } from './rules/validate.ts'
 export type { ScheduleOptions, Schedules, StoredSchedule } from './schedules.ts'
 export type { Partition, Paused, QueueStatus, Rates, RelayStatus, Status } from './status.ts'
-export type { From, Group, GroupPauseOptions, Stream } from './stream.ts'
+export type {
+  Counted,
+  From,
+  Group,
+  GroupPauseOptions,
+  GroupStatus,
+  ParkedKey,
+  ParkedOptions,
+  ReplayOptions,
+  SeekOptions,
+  Stream,
+} from './stream.ts'
 export type {
   DeclareOptions,
   StoredBinding,

@@ -30,7 +30,7 @@ import { Listener } from './postgres/listener.ts'
 import { tablesOf } from './postgres/tables.ts'
 import { type DrainOptions, Queue } from './queue.ts'
 import { Errand } from './relay/errand.ts'
-import { DEFAULT_RETENTION, type Retention } from './relay/upkeep.ts'
+import { DEFAULT_RETENTION, type Kept, type Retention } from './relay/upkeep.ts'
 import { Relay, type RelayOptions } from './relay.ts'
 import { type RequestOptions, Requests } from './requests.ts'
 import type { AnyRequestContract, RequestContract } from './rules/contract.ts'
@@ -132,6 +132,7 @@ const OPTIONS = z.strictObject({
       outboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.outboxMs),
       inboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.inboxMs),
       deadLettersMs: milliseconds(1_000).default(DEFAULT_RETENTION.deadLettersMs),
+      outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).exactOptional(),
     })
     .prefault({}),
 })
@@ -144,7 +145,7 @@ const START = z.strictObject({
 /** What the side doors of a Posthaste, its test kit and its health, look at. */
 export interface Insides<Tx> {
   readonly context: Context<Tx>
-  readonly retention: Required<Retention>
+  readonly retention: Kept
   readonly consumers: readonly Pick<Consumer<Tx, Guarantee>, 'queue' | 'drain'>[]
   readonly running: boolean
 }

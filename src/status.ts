@@ -10,6 +10,7 @@ import {
   type RelayStatus,
   relayStatus,
 } from './postgres/status.ts'
+import { type GroupStatus, groupStatus } from './postgres/streams.ts'
 
 export type { Partition, Paused, QueueStatus, Rates, RelayStatus } from './postgres/status.ts'
 
@@ -21,6 +22,8 @@ export interface Status {
   /** Operations of the effect ledger that want somebody: `posthaste.effects.list()` names them. */
   readonly effects: EffectAttention
   readonly partitions: readonly Partition[]
+  /** The groups that read streams. */
+  readonly groups: readonly GroupStatus[]
 }
 
 /** Cheap enough to be asked for every few seconds; its parts are read one after the other, not in one snapshot. */
@@ -35,5 +38,6 @@ export async function status(context: Context): Promise<Status> {
     queues: await ask(context, queueStatus(tables, null)),
     effects: effects!,
     partitions: await ask(context, partitions(tables)),
+    groups: await ask(context, groupStatus(tables, null, null)),
   }
 }

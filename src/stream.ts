@@ -1,7 +1,17 @@
+import { ask } from './ask.ts'
 import type { Context } from './context.ts'
+import { type GroupStatus, groupStatus } from './postgres/streams.ts'
+import { numberOf } from './queue-number.ts'
 import { Group } from './stream/group.ts'
 
-export { Group, type GroupPauseOptions } from './stream/group.ts'
+export type { Counted, GroupStatus, ParkedKey } from './postgres/streams.ts'
+export {
+  Group,
+  type GroupPauseOptions,
+  type ParkedOptions,
+  type ReplayOptions,
+  type SeekOptions,
+} from './stream/group.ts'
 export type { From } from './stream/groups.ts'
 
 /**
@@ -18,6 +28,12 @@ export class Stream {
   constructor(context: Context, name: string) {
     this.name = name
     this.#context = context
+  }
+
+  /** Its groups as they stand. */
+  async groups(): Promise<GroupStatus[]> {
+    const queue = await numberOf(this.#context, this.name)
+    return await ask(this.#context, groupStatus(this.#context.tables, queue, null))
   }
 
   /** One of its groups; by default the one that is named as the stream is. */

@@ -75,9 +75,10 @@ begin
   return true;
 end $$;
 
--- Empties the oldest partition that is past retention and read by every reader. What a delivery still names is copied to
+-- Empties the oldest partition that is past retention, or of a log that is too large, and read by every reader; what readers of streams
+-- have not read that are to be cut off is counted and noted. What a delivery still names is copied to
 -- held first, in one scan, so one delayed message never holds a partition. Everything that takes time is done before the lock.
-create or replace function empty_partition(_retention_ms double precision) returns text
+create or replace function empty_partition(_retention_ms double precision, _most_bytes double precision default null) returns text
 language plpgsql set search_path from current
 as $$
 declare
@@ -93,14 +94,11 @@ begin
   if not upkeep_turn() then
     return null;
   end if;
-  select * into p from partitions where to_id is not null and emptied_at is null order by from_id limit 1;
-  if p.name is null or (select last_value from outbox_id) < p.to_id then
+  p := oldest_partition(_retention_ms, _most_bytes);
+  if p.name is null then
     return null;
   end if;
   execute format('select published_at from %I order by id desc limit 1', p.name) into newest;
-  if newest > clock_timestamp() - _retention_ms * interval '1 ms' then
-    return null;
-  end if;
 
   -- every reader has done what its tick sees, and what came with a dump
   select min(pg_snapshot_xmin(t.snapshot)::text::numeric)::text::xid8, min(r.floor_id), array_agg(t.snapshot) into seen_below, floor, seen
@@ -135,6 +133,7 @@ begin
   if unread then
     raise lock_not_available using message = format('Cannot empty "%s": a message was added to it just now', p.name);
   end if;
+  perform cut_off(p.name);
   insert into tally (scope, name, counter, n) select 'exchange', c.key, 'emptied', c.value::bigint from jsonb_each_text(counted) c;
   execute format('truncate %I', p.name);
   update partitions set emptied_at = clock_timestamp() where name = p.name;

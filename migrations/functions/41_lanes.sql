@@ -19,12 +19,14 @@ begin
   end loop;
 end $$;
 
--- The snapshots below which groups have read everything: the ticks by number, and the floors below which all is done.
+-- The snapshots below which groups have read everything, those aside that are cut off from what they have not: the ticks by number,
+-- and the floors below which all is done.
 create or replace function groups_read_to() returns table (tick bigint, floor_id bigint)
 language sql stable set search_path from current
 as $$
   select distinct t.number, t.floor_id
   from stream_groups g
+  join queues q on q.id = g.queue and coalesce(q.stream ->> 'onLag', 'hold') = 'hold'
   cross join lateral group_positions(g.id) p
   cross join lateral tick_of(case when p.id = 9223372036854775807 then p.tick else p.base end) t
 $$;

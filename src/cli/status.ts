@@ -18,6 +18,8 @@ export function statusCommand() {
               "rates":{"routed","completed","retried","dead","overMs"},
               "flow":{…}}],
    "effects":{"unknown","needsReview","overdue","unrecorded","contradicted","oldestMs"},
+   "groups":[{"stream","group","members","lag","lagCounted","lagMs","parked","parkedKeys","heldKeys","replaying",
+              "paused":{"until","reason","by"},"madeAt","movedAt"}],
    "partitions":[{"name","from","to","madeAt","emptiedAt"}]}    rates are per second`,
       }),
     )
@@ -31,7 +33,7 @@ export function statusCommand() {
     })
 }
 
-async function show({ schema, relay, queues, effects, partitions }: Status): Promise<void> {
+async function show({ schema, relay, queues, groups, effects, partitions }: Status): Promise<void> {
   await printTable(
     ['queue', 'depth', 'ready', 'scheduled', 'leased', 'dead', 'oldest', 'in/s', 'done/s', 'retried/s', 'paused'],
     queues.map(({ queue, depth, ready, scheduled, leased, dead, oldestMs, rates, paused }) => [
@@ -52,6 +54,7 @@ async function show({ schema, relay, queues, effects, partitions }: Status): Pro
   const ruled = queues.filter(({ flow }) => Object.keys(flow).length > 0)
   if (ruled.length > 0) printHeading('flow')
   for (const { queue, flow } of ruled) print(`${queue}: ${rulesOf(flow)}`)
+  if (groups.length > 0) await showGroups(groups)
   printHeading('relay')
   print(`${duty(relay)}; ${backlog(relay)}`)
   print(`routed up to tick ${relay.tick} at ${relay.routedAt.toISOString()}`)
@@ -64,6 +67,27 @@ async function show({ schema, relay, queues, effects, partitions }: Status): Pro
   const emptied = partitions.filter(({ emptiedAt }) => emptiedAt !== null).length
   print(`${partitions.length} partitions, ${emptied} of them emptied`)
   print(dim(`schema ${schema.name}, ${schema.migrations.at(-1) ?? 'no migrations'}`))
+}
+
+async function showGroups(groups: Status['groups']): Promise<void> {
+  printHeading('groups')
+  await printTable(
+    ['stream', 'group', 'processes', 'lag', 'oldest unread', 'parked', 'keys', 'held', 'state'],
+    groups.map(
+      ({ stream, group, members, lag, lagCounted, lagMs, parked, parkedKeys, heldKeys, replaying, paused }) => [
+        stream,
+        group,
+        members,
+        lagCounted ? lag : `about ${lag}`,
+        span(lagMs),
+        parked,
+        parkedKeys,
+        heldKeys,
+        paused ? 'paused' : replaying ? 'replaying' : '',
+      ],
+    ),
+    'No groups read',
+  )
 }
 
 function rulesOf(flow: object): string {

@@ -526,3 +526,170 @@ export function pauseGroup(t: Tables, { group, forMs, reason, by }: GroupPause):
 export function resumeGroup(t: Tables, group: number): Query<{ resumed: boolean }> {
   return { text: `select ${t.of('resume_group')}($1) as resumed`, values: [group] }
 }
+
+export interface Act {
+  readonly group: number
+  readonly by: string | null
+  /** What was asked for, for the journal. */
+  readonly facts: object
+}
+
+/** Moves all lanes of a group to a position. */
+export function seekGroup(
+  t: Tables,
+  { group, by, facts, at, since }: Act & { readonly at: Position; readonly since: Date | null },
+): Query<unknown> {
+  return {
+    text: `select ${t.of('seek_group')}($1, $2, $3, $4, $5, $6, $7::text::jsonb)`,
+    values: [group, at.base, at.tick, at.id, since, by, JSON.stringify(facts)],
+  }
+}
+
+export interface Range {
+  readonly at: Position
+  readonly lastTick: string
+  readonly lastId: string
+  readonly since: Date | null
+  readonly before: Date | null
+}
+
+/** Lets a group read a part of the log again, and then go on from where it is. */
+export function replayGroup(
+  t: Tables,
+  { group, by, facts, at, lastTick, lastId, since, before }: Act & Range,
+): Query<{ replay: number }> {
+  return {
+    text: `select ${t.of('replay_group')}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb) as replay`,
+    values: [group, at.base, at.tick, at.id, lastTick, lastId, since, before, by, JSON.stringify(facts)],
+  }
+}
+
+export function deleteGroup(t: Tables, group: number, by: string | null): Query<{ parked: number }> {
+  return {
+    text: `select parked from ${t.of('delete_group')}($1, $2)`,
+    values: [group, by],
+    decode: ({ parked }) => ({ parked: Number(parked) }),
+  }
+}
+
+export interface Counted {
+  readonly messages: number
+  /** Those that the group's inbox knows. */
+  readonly processed: number
+}
+
+const EVERYTHING = '9223372036854775807'
+
+/** How many messages of a stream lie in a range, and how many of them a consumer's inbox knows. */
+export function countStream(
+  t: Tables,
+  { queue, consumer, at, lastTick, lastId, since, before }: Range & { queue: number; consumer: string },
+): Query<Counted> {
+  return {
+    text: `select messages, processed from ${t.of('count_stream')}($1, -1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    values: [queue, at.base, at.tick, at.id, lastTick, lastId, since, before, consumer, EVERYTHING],
+    decode: (row) => ({ messages: Number(row.messages), processed: Number(row.processed) }),
+  }
+}
+
+/** A group as it stands. */
+export interface GroupStatus {
+  readonly stream: string
+  readonly group: string
+  /** Processes that read for it now; those behind a pooler are not known. */
+  readonly members: number
+  /** Messages it has not read. Counted up to 10,000, and from there on reckoned. */
+  readonly lag: number
+  /** Whether `lag` is exact. */
+  readonly lagCounted: boolean
+  /** How long ago the oldest message that it has not read was published; null when there is none. */
+  readonly lagMs: number | null
+  /** Messages that wait aside, and by how many keys; `heldKeys` wait for a person. */
+  readonly parked: number
+  readonly parkedKeys: number
+  readonly heldKeys: number
+  readonly replaying: boolean
+  readonly paused: { readonly until: Date | null; readonly reason: string | null; readonly by: string | null } | null
+  readonly madeAt: Date
+  readonly movedAt: Date | null
+}
+
+const MOST_COUNTED = 10_000
+
+/** Every group of a stream, or of all; or one. */
+export function groupStatus(t: Tables, queue: number | null, group: string | null): Query<GroupStatus> {
+  return {
+    text: `select * from ${t.of('group_status')}($1, $2, $3)`,
+    values: [queue, group, MOST_COUNTED],
+    decode: groupStatusOf,
+  }
+}
+
+function groupStatusOf(row: Row): GroupStatus {
+  const until = row.paused_until === Number.POSITIVE_INFINITY ? null : row.paused_until && new Date(row.paused_until)
+  return {
+    stream: row.stream,
+    group: row.name,
+    members: row.members,
+    lag: Number(row.lag),
+    lagCounted: row.counted,
+    lagMs: row.lag_ms === null ? null : Math.round(Number(row.lag_ms)),
+    parked: Number(row.parked),
+    parkedKeys: Number(row.parked_keys),
+    heldKeys: Number(row.held_keys),
+    replaying: row.replaying,
+    paused: row.paused_until === null ? null : { until, reason: row.pause_reason, by: row.paused_by },
+    madeAt: row.made_at,
+    movedAt: row.moved_at,
+  }
+}
+
+/** What is put aside for a group: by what it goes, its head, and how much waits behind that. */
+export interface ParkedKey {
+  readonly key: string
+  readonly scope: 'key' | 'message' | 'lane'
+  readonly lane: number
+  /** Attempts of the head that have failed. */
+  readonly attempts: number
+  readonly errors: readonly AttemptError[]
+  /** When the head is attempted again; null when it waits for a person. */
+  readonly dueAt: Date | null
+  readonly held: boolean
+  readonly parkedAt: Date
+  /** Messages that wait behind the head. Of a lane they wait in the log, and are not counted here. */
+  readonly waiting: number
+  readonly messageId: string | null
+  readonly type: string | null
+  readonly payload: unknown
+}
+
+export function parkedOf(t: Tables, group: number, key: string | null, limit: number): Query<ParkedKey> {
+  return {
+    text: `select * from ${t.of('parked_of')}($1, $2, $3)`,
+    values: [group, key, limit],
+    decode: (row) => ({
+      key: row.key,
+      scope: row.scope,
+      lane: row.lane,
+      attempts: row.attempts,
+      errors: (typeof row.history === 'string' ? JSON.parse(row.history) : row.history) ?? [],
+      dueAt: row.held ? null : row.due_at,
+      held: row.held,
+      parkedAt: row.parked_at,
+      waiting: Number(row.waiting),
+      messageId: row.message_id,
+      type: row.type,
+      payload: row.payload === null ? undefined : JSON.parse(row.payload),
+    }),
+  }
+}
+
+/** Makes the head of a parked key due; false: there is no such key. */
+export function retryKey(t: Tables, group: number, key: string): Query<{ done: boolean }> {
+  return { text: `select ${t.of('retry_key')}($1, $2) as done`, values: [group, key] }
+}
+
+/** Makes the head of a parked key a dead letter, and lets what waits behind it go on; false: there is no such key. */
+export function skipHead(t: Tables, group: number, key: string, by: string | null): Query<{ done: boolean }> {
+  return { text: `select ${t.of('skip_head')}($1, $2, $3) > 0 as done`, values: [group, key, by] }
+}

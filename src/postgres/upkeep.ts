@@ -1,4 +1,4 @@
-import type { Query } from './queryable.ts'
+import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
 // Each is one short step in a transaction of its own. 55P03 (a lock was not to be had in time) is normal: try again later.
@@ -9,8 +9,35 @@ export function makePartitions(t: Tables, retentionMs: number): Query<{ done: bo
 }
 
 /** Empties the oldest partition that every reader is past and that is older than retention; returns its name. */
-export function emptyPartition(t: Tables, retentionMs: number): Query<{ done: string | null }> {
-  return { text: `select ${t.of('empty_partition')}($1) as done`, values: [retentionMs] }
+export function emptyPartition(
+  t: Tables,
+  retentionMs: number,
+  mostBytes: number | null = null,
+): Query<{ done: string | null }> {
+  return { text: `select ${t.of('empty_partition')}($1, $2) as done`, values: [retentionMs, mostBytes] }
+}
+
+/** What a group of a stream has not read of a partition. */
+export interface Unread {
+  readonly queue: string
+  readonly group: string
+  readonly messages: number
+}
+
+const unread = (row: Row): Unread => ({ queue: row.stream, group: row.grp, messages: Number(row.messages) })
+
+/** The groups that were cut off from a partition which was emptied. */
+export function cutOffFrom(t: Tables, partition: string): Query<Unread> {
+  return { text: `select * from ${t.of('cut_off_from')}($1)`, values: [partition], decode: unread }
+}
+
+/** The groups that keep a partition which retention would empty. */
+export function laggingGroups(t: Tables, retentionMs: number, mostBytes: number | null): Query<Unread> {
+  return {
+    text: `select * from ${t.of('lagging_groups')}($1, $2)`,
+    values: [retentionMs, mostBytes],
+    decode: unread,
+  }
 }
 
 /** Drops what emptied partitions left. */

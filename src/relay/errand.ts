@@ -2,7 +2,7 @@ import type { Context } from '../context.ts'
 import { Recovery } from './recovery.ts'
 import { Router } from './router.ts'
 import { Timetable } from './timetable.ts'
-import { type Retention, Upkeep } from './upkeep.ts'
+import { type Kept, Upkeep } from './upkeep.ts'
 
 const CHUNK = 1_000
 
@@ -13,7 +13,7 @@ export class Errand {
   readonly #upkeep: Upkeep
   readonly #timetable: Timetable
 
-  constructor(context: Context, retention: Required<Retention>) {
+  constructor(context: Context, retention: Kept) {
     this.#router = new Router(context, CHUNK)
     this.#recovery = new Recovery(context)
     this.#timetable = new Timetable({ ...context, onDuty: () => true, onError: () => {} })

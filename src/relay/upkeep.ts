@@ -4,9 +4,11 @@ import { Loop } from '../machinery/loop.ts'
 import { type Query, type Queryable, run } from '../postgres/queryable.ts'
 import type { Tables } from '../postgres/tables.ts'
 import {
+  cutOffFrom,
   dropShells,
   emptyPartition,
   foldTally,
+  laggingGroups,
   makeInboxPart,
   makePartitions,
   trimAttempts,
@@ -18,7 +20,7 @@ import {
   trimRequests,
 } from '../postgres/upkeep.ts'
 import { hasCode } from '../rules/error-summary.ts'
-import { milliseconds } from '../rules/options.ts'
+import { milliseconds, wholeNumber } from '../rules/options.ts'
 
 /** How long things are kept, in milliseconds; the same in every process of a database. */
 export interface Retention {
@@ -28,6 +30,11 @@ export interface Retention {
   readonly inboxMs?: number
   /** How long a dead letter is kept, in milliseconds. @default 2_592_000_000 (30 days) */
   readonly deadLettersMs?: number
+  /**
+   * How large the log may become, in bytes with its indexes: what is oldest goes before its time is over, as far as every reader has read
+   * it. @default as large as its time wants
+   */
+  readonly outboxBytes?: number
 }
 
 const DAY_MS = 86_400_000
@@ -42,13 +49,17 @@ export const RETENTION = z.strictObject({
   outboxMs: milliseconds(1).optional(),
   inboxMs: milliseconds(1).optional(),
   deadLettersMs: milliseconds(1).optional(),
+  outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
 })
+
+/** How long things are kept, defaults filled in. */
+export type Kept = Required<Omit<Retention, 'outboxBytes'>> & Pick<Retention, 'outboxBytes'>
 
 export interface UpkeepContext {
   readonly database: Queryable
   readonly tables: Tables
   readonly events: EventBus
-  readonly retention: Required<Retention>
+  readonly retention: Kept
   /** How long a round of all steps takes while nothing happens. */
   readonly roundMs: number
   /** How many messages this relay has routed so far. */
@@ -62,7 +73,7 @@ type Done = { readonly done: unknown }
 
 interface Step {
   readonly name: string
-  readonly query: (t: Tables, retention: Required<Retention>) => Query<Done>
+  readonly query: (t: Tables, retention: Kept) => Query<Done>
 }
 
 const STEPS: readonly Step[] = [
@@ -70,7 +81,7 @@ const STEPS: readonly Step[] = [
   { name: 'fold-tally', query: (t) => foldTally(t) },
   { name: 'make-inbox-part', query: (t) => makeInboxPart(t) },
   { name: 'trim-logs', query: (t) => trimLogs(t) },
-  { name: 'empty-partition', query: (t, { outboxMs }) => emptyPartition(t, outboxMs) },
+  { name: 'empty-partition', query: (t, { outboxMs, outboxBytes }) => emptyPartition(t, outboxMs, outboxBytes) },
   { name: 'drop-shells', query: (t) => dropShells(t) },
   { name: 'trim-held', query: (t) => trimHeld(t) },
   { name: 'trim-inbox', query: (t, { inboxMs }) => trimInbox(t, inboxMs) },
@@ -123,6 +134,18 @@ export class Upkeep {
     return this.#context.roundMs / STEPS.length / this.#share()
   }
 
+  // Nothing that a group has not read goes silently, and nothing is kept for one silently.
+  async #tellOfUnread(emptied: unknown): Promise<void> {
+    const { database, tables, retention, events } = this.#context
+    if (typeof emptied === 'string') {
+      for (const unread of await run(database, cutOffFrom(tables, emptied))) events.emit('group-cut-off', unread)
+      return
+    }
+    const { outboxMs, outboxBytes = null } = retention
+    for (const unread of await run(database, laggingGroups(tables, outboxMs, outboxBytes)))
+      events.emit('group-lagging', unread)
+  }
+
   #share(): number {
     const before = this.#routed
     this.#routed = this.#context.routed()
@@ -137,6 +160,7 @@ export class Upkeep {
       if (signal.aborted) return
       const [result] = await run(database, query(tables, retention))
       events.emit('upkeep', { step: name, durationMs: performance.now() - startedAt, done: Boolean(result?.done) })
+      if (name === 'empty-partition') await this.#tellOfUnread(result?.done)
     } catch (error) {
       if (!hasCode(error, LOCK_NOT_AVAILABLE)) throw error
       events.emit('upkeep', { step: name, durationMs: performance.now() - startedAt, done: false })

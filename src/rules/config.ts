@@ -55,6 +55,7 @@ const CONFIG = z.strictObject({
       outboxMs: milliseconds(1_000).optional(),
       inboxMs: milliseconds(1_000).optional(),
       deadLettersMs: milliseconds(1_000).optional(),
+      outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
     })
     .optional(),
   effects: passedThrough<EffectBodies | undefined>().optional(),

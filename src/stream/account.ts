@@ -156,4 +156,6 @@ export interface Worked {
   readonly at: Position
   /** How many of its messages are accounted for. */
   readonly rows: number
+  /** The group is paused: nothing more is to be begun. */
+  readonly paused?: boolean
 }

@@ -241,7 +241,7 @@ export class StreamAtLeastOnce<Tx> implements StreamMode {
       const closed = { group, replay, parking: [], lanes: 1n << BigInt(lane), at: piece.after(row) }
       await run(queryable, settleLanes(tables, closed))
     }
-    return { lanes, number, at, rows }
+    return { lanes, number, at, rows, paused: got!.paused || account.closing !== undefined }
   }
 
   async #judge(

@@ -36,6 +36,7 @@ interface Way {
   rows: number
   tries: number
   readonly blamed: Map<string, unknown>
+  cut?: Cut | undefined
 }
 
 /**
@@ -76,7 +77,9 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       try {
         return await work()
       } catch (error) {
-        await this.#mend(way, rows, error)
+        const { cut } = way
+        way.cut = undefined
+        await this.#mend(way, rows, cut ?? error)
       }
     }
   }
@@ -127,7 +130,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       const account = new Account(this.#seat, hold.parked)
       if (hold.held === 0n || hold.paused) {
         const at = strand.at
-        return { account, worked: { lanes: hold.paused ? strand.lanes : 0n, number: strand.number, at, rows: 0 } }
+        return { account, worked: { lanes: hold.held, number: strand.number, at, rows: 0, paused: hold.paused } }
       }
       const mine = hold.held === strand.lanes ? rows : rows.filter(({ lane }) => hasLane(hold.held, lane))
       const known = await this.#note(queryable, mine)
@@ -145,12 +148,20 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       return { account, worked: await this.#settle(queryable, { strand, piece, account, held: hold.held, at, rows }) }
     })
     account.tell(context.events)
-    if (account.closing) this.#seat.gate.release()
     return worked
   }
 
   #roundOptions(tx: Tx, queryable: Queryable, way: Way, known: ReadonlySet<string>): RoundOptions<Tx> {
-    return { tx, queryable, careful: way.careful, blamed: way.blamed, known }
+    return {
+      tx,
+      queryable,
+      careful: way.careful,
+      blamed: way.blamed,
+      known,
+      cut: (cut) => {
+        way.cut = cut
+      },
+    }
   }
 
   async #hold(queryable: Queryable, strand: Strand, rows: readonly StreamRow[]) {
@@ -204,7 +215,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       const closed = { group, replay, parking: [], lanes: 1n << BigInt(lane), at: piece.after(row) }
       await run(queryable, settleLanes(tables, closed))
     }
-    return { lanes, number, at, rows: handled }
+    return { lanes, number, at, rows: handled, paused: account.closing !== undefined }
   }
 
   async #transactParked(key: string, way: Way): Promise<boolean> {

@@ -5,11 +5,14 @@ import { Group, type Member } from '../consumer/group.ts'
 import type { Prepared } from '../consumer/handlers.ts'
 import { Savepoint } from '../consumer/savepoint.ts'
 import { DUPLICATE, type Judged, RETURNED, type Verdict, verdictOf } from '../consumer/verdict.ts'
-import { HandlerTimeout } from '../errors.ts'
+import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
 import type { Queryable } from '../postgres/queryable.ts'
 import type { StreamRow } from '../postgres/streams.ts'
-import { isTransient } from '../rules/error-summary.ts'
+import { hasCode, isTransient } from '../rules/error-summary.ts'
 import type { StreamSeat } from './seat.ts'
+
+/** in_failed_sql_transaction: an earlier error has aborted the transaction. */
+const ABORTED = '25P02'
 
 /** A message failed that had written something: the transaction is to be taken back, and its messages worked off with care. */
 export class Spoilt extends Error {}
@@ -46,6 +49,8 @@ export interface RoundOptions<Tx> {
   readonly blamed: ReadonlyMap<string, unknown>
   /** Ids that were processed before. */
   readonly known: ReadonlySet<string>
+  /** A handler took the transaction with it: what the transaction itself rejects with says less. */
+  cut(cut: Cut): void
 }
 
 /**
@@ -174,13 +179,19 @@ export class Round<Tx> {
     error: unknown,
   ): Promise<Verdict[]> {
     const { database } = this.#seat.context
-    if (error instanceof AttemptCut) throw new Cut(rows, error.reason, database.abandon(this.#options.tx))
+    if (error instanceof AttemptCut) {
+      const cut = new Cut(rows, error.reason, database.abandon(this.#options.tx))
+      this.#options.cut(cut)
+      throw cut
+    }
     if (error instanceof Spoilt || (savepoint.touched && isTransient(error))) throw error
     if (savepoint instanceof Touch) {
       if (savepoint.touched || rows.length > 1) throw new Spoilt()
     } else await savepoint.undo()
     if (cutBy && !(cutBy instanceof HandlerTimeout)) return rows.map(() => RETURNED)
-    return rows.map((row) => verdictOnError(this.#seat, row, row.attempts + 1, cutBy ?? error))
+    const { name } = this.#seat.queue
+    const fault = cutBy ?? (hasCode(error, ABORTED) ? new SwallowedSqlError(name, { cause: error }) : error)
+    return rows.map((row) => verdictOnError(this.#seat, row, row.attempts + 1, fault))
   }
 
   #tellStarted(row: StreamRow, { delivery }: Prepared): void {

@@ -190,12 +190,14 @@ export class StreamRunning<Tx> {
 
   #see(look: GroupLook, member: number | undefined): void {
     if (this.#stopping.signal.aborted) return
+    const opened = this.#paused && look.pausedMs === null
     this.#paused = look.pausedMs !== null
     const share = member === undefined ? ALL_LANES : shareOf(member, look.members)
     this.#wanted = (share | look.stale) & ~look.closed
     this.#shed()
     if ((this.#wanted & ~this.#owned) !== 0n) this.#adopt()
     if (look.dueMs !== null && look.dueMs <= 0) this.#keep(this.#retryParked())
+    if (opened) this.#pump()
     // what nobody was told of is found by looking now and then
     if ([...this.#cohorts].some(({ cursor }) => BigInt(cursor.tick) < BigInt(look.newest))) this.#wake()
   }
@@ -347,6 +349,12 @@ export class StreamRunning<Tx> {
 
   #slotsTaken = 0
 
+  // Until a look says that the group is open.
+  #halt(): void {
+    this.#paused = true
+    this.#roll.hurry()
+  }
+
   async #work(cohort: Cohort, strand: Strand): Promise<void> {
     try {
       const worked = await this.#mode.work(strand, strand.next(this.#batchSize))
@@ -354,6 +362,7 @@ export class StreamRunning<Tx> {
       strand.passed(worked.rows)
       strand.number = worked.number
       strand.at = worked.at
+      if (worked.paused) this.#halt()
       this.#lose(cohort, strand, worked.number === '0' ? strand.lanes : strand.lanes & ~worked.lanes)
     } catch (error) {
       // what is known of the lanes may be wrong now

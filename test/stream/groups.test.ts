@@ -1,0 +1,126 @@
+import { expect, test } from 'vitest'
+import { until } from '../support/until.ts'
+import { bench, disordered, EFFECT } from './bench.ts'
+
+type Bench = Awaited<ReturnType<typeof bench>>
+
+function reading(b: Bench, options: { replayGuard?: boolean } = {}) {
+  const process = b.process()
+  process
+    .consumer(b.stream, { ...options, batchSize: 20, concurrency: 2 })
+    .on(b.Moved, async ({ id, payload }, { tx }) => {
+      await tx.query(EFFECT, [b.stream, id, payload.account, payload.n])
+    })
+  return { process, group: process.stream(b.stream).group() }
+}
+
+const numbers = async (b: Bench) => (await b.effects()).map(({ n }) => n).toSorted((x, y) => x - y)
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i)
+
+test('a group seeks back and reads again, and a dry run says how much without doing it', async () => {
+  const b = await bench()
+  const { process, group } = reading(b)
+  await process.start()
+  await b.publish(200)
+  await b.handled(200)
+  expect(await group.seek('earliest', { dryRun: true })).toMatchObject({ messages: 200 })
+  expect((await b.effects()).length).toBe(200)
+  await group.seek('earliest', { by: 'ada' })
+  await b.handled(400)
+  await b.publish(10, undefined, 200)
+  await b.handled(410)
+  expect(await numbers(b)).toEqual([...range(0, 200), ...range(0, 200), ...range(200, 210)].toSorted((x, y) => x - y))
+  expect((await process.journal()).find(({ act }) => act === 'seek')).toMatchObject({ by: 'ada', queue: b.stream })
+})
+
+test('a part of the log is read again while messages arrive, and the group goes on from where it was', async () => {
+  const b = await bench()
+  const { process, group } = reading(b)
+  await process.start()
+  const ids = await b.publish(300)
+  await b.handled(300)
+  const facts = { from: ids[100]!, to: ids[149]! }
+  expect(await group.replay({ ...facts, dryRun: true })).toMatchObject({ messages: 50 })
+  await group.replay(facts)
+  await b.publish(50, undefined, 300)
+  await b.handled(400)
+  await until(async () => !(await group.status()).replaying)
+  await b.publish(50, undefined, 350)
+  await b.handled(450)
+  expect(await numbers(b)).toEqual([...range(0, 400), ...range(100, 150)].toSorted((x, y) => x - y))
+})
+
+test('with a replay guard nothing takes effect twice, and a dry run says how many are known', async () => {
+  const b = await bench()
+  const { process, group } = reading(b, { replayGuard: true })
+  await process.start()
+  await b.publish(100)
+  await b.handled(100)
+  expect(await group.replay({ from: 'earliest', dryRun: true })).toEqual({ messages: 100, processed: 100 })
+  let duplicates = 0
+  process.on('completed', ({ duplicate }) => void (duplicates += duplicate ? 1 : 0))
+  await group.replay({ from: 'earliest' })
+  await until(() => duplicates === 100, { timeoutMs: 20_000 })
+  expect((await b.effects()).length).toBe(100)
+})
+
+test('a paused group reads nothing, in no process, and lags in messages and time until it is resumed', async () => {
+  const b = await bench()
+  const { process, group } = reading(b)
+  await process.start()
+  await b.publish(10)
+  await b.handled(10)
+  await group.pause({ reason: 'a new model', by: 'ada' })
+  await b.publish(20, undefined, 10)
+  await until(async () => (await group.status()).lag === 20)
+  const status = await group.status()
+  expect(status).toMatchObject({ lag: 20, lagCounted: true, paused: { reason: 'a new model', by: 'ada', until: null } })
+  expect(status.lagMs).toBeGreaterThanOrEqual(0)
+  expect((await b.effects()).length).toBe(10)
+  expect(await group.resume()).toBe(true)
+  await b.handled(30)
+  await until(async () => (await group.status()).lag === 0)
+})
+
+test('what is held waits for a person, who looks at it, attempts it again, or passes over its head', async () => {
+  const b = await bench({ onExhausted: 'hold', retry: { maxAttempts: 1 } })
+  const process = b.process()
+  const group = process.stream(b.stream).group()
+  let broken = true
+  process.consumer(b.stream, { batchSize: 20 }).on(b.Moved, async ({ id, payload }, { tx }) => {
+    if (payload.n === 2 || (broken && payload.n === 1)) throw new Error(`n is ${payload.n}`)
+    await tx.query(EFFECT, [b.stream, id, payload.account, payload.n])
+  })
+  await process.start()
+  await b.publish(30, (n) => `a${n % 3}`)
+  await b.handled(10)
+  const parked = async () => (await group.parked()).toSorted((x, y) => (x.key < y.key ? -1 : 1))
+  await until(async () => (await parked()).length === 2 && (await parked()).every(({ waiting }) => waiting === 9))
+  expect(await parked()).toMatchObject([
+    { key: 'a1', scope: 'key', held: true, dueAt: null, attempts: 1, waiting: 9, payload: { n: 1, account: 'a1' } },
+    { key: 'a2', held: true, errors: [{ message: 'n is 2' }] },
+  ])
+  expect(await group.status()).toMatchObject({ parked: 20, parkedKeys: 2, heldKeys: 2, lag: 0 })
+  broken = false
+  expect(await group.retry('a1')).toBe(true)
+  expect(await group.skip('a2', { by: 'ada' })).toBe(true)
+  expect(await group.skip('nobody')).toBe(false)
+  await b.handled(29)
+  await until(async () => (await group.parked()).length === 0)
+  expect(disordered(await b.effects())).toEqual([])
+  const { rows } = await b.pool.query('select reason, payload from posthaste.dead_letters where grp = $1', [b.stream])
+  expect(rows).toEqual([{ reason: 'skipped', payload: { n: 2, account: 'a2' } }])
+})
+
+test('a deleted group is nowhere any more, and the name begins anew', async () => {
+  const b = await bench()
+  const { process, group } = reading(b)
+  await process.start()
+  await b.publish(10)
+  await b.handled(10)
+  await process.stop()
+  expect(await group.delete({ by: 'ada' })).toEqual({ parked: 0 })
+  await expect(group.status()).rejects.toMatchObject({ code: 'UNKNOWN_GROUP' })
+  await reading(b).process.start()
+  await b.handled(20)
+})
