@@ -6,12 +6,14 @@ alter table ticks add column floor_id bigint not null default 0;
 -- How the readers of a stream go about what fails, and what becomes of those that lag; null for a standard queue.
 alter table queues add column stream jsonb;
 
--- The readers of a stream. What was published before `since` is not for it.
+-- The readers of a stream. What was published before `since` is not for it. `moved`: the number of the position to which somebody
+-- moved it by hand.
 create table stream_groups (
   id integer primary key generated always as identity,
   queue integer not null references queues (id) on delete cascade,
   name text not null,
   since timestamptz,
+  moved bigint not null default 0,
   paused_until timestamptz,
   paused_by text,
   pause_reason text,

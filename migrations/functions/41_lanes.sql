@@ -311,7 +311,7 @@ end $$;
 
 -- What a process looks at now and then, for all its groups at once. `stale`: lanes that somebody ought to have moved on long ago.
 create or replace function look_at_groups(_groups integer[])
-returns table (grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint)
+returns table (grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint, moved bigint)
 language sql volatile set search_path from current
 as $$
   select g.id, members_of(g.id),
@@ -323,7 +323,7 @@ as $$
                      and exists (select from ticks t where t.number > p.tick and t.at < clock_timestamp() - interval '10 seconds')), 0),
          (select case when min(k.due_at) is not null then greatest(0, extract(epoch from min(k.due_at) - clock_timestamp()) * 1000) end
           from parked_keys k where k.grp = g.id and not k.held),
-         (select number from newest_tick())
+         (select number from newest_tick()), g.moved
   from stream_groups g
   where g.id = any (_groups)
 $$;

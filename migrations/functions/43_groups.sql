@@ -29,9 +29,9 @@ language plpgsql set search_path from current set lock_timeout = '10s'
 as $$
 begin
   perform from lanes where grp = _group order by lane for update;
-  update stream_groups set since = _since where id = _group;
   delete from replays where grp = _group;
-  insert into lane_positions (grp, lanes, base, tick, id) values (_group, -1, _base, _tick, _id);
+  update stream_groups set since = _since, moved = nextval('lane_position_number') where id = _group;
+  insert into lane_positions (grp, number, lanes, base, tick, id) select id, moved, -1, _base, _tick, _id from stream_groups where id = _group;
   perform note_act(_by, 'seek', (select q.name from queues q join stream_groups g on g.queue = q.id where g.id = _group),
                    _facts || jsonb_build_object('group', (select name from stream_groups where id = _group)));
 end $$;
@@ -53,7 +53,9 @@ begin
   insert into replays (grp, tick, last_id, since, before, number, by)
   values (_group, _last_tick, _last_id, _since, _before, nextval('lane_position_number'), _by)
   returning id into replay;
-  insert into lane_positions (grp, lanes, base, tick, id, replay) values (_group, -1, _base, _tick, _id, replay);
+  update stream_groups set moved = nextval('lane_position_number') where id = _group;
+  insert into lane_positions (grp, number, lanes, base, tick, id, replay)
+  select id, moved, -1, _base, _tick, _id, replay from stream_groups where id = _group;
   perform note_act(_by, 'replay', (select q.name from queues q join stream_groups g on g.queue = q.id where g.id = _group),
                    _facts || jsonb_build_object('group', (select name from stream_groups where id = _group)));
   return replay;
@@ -239,11 +241,13 @@ declare
   unread boolean;
 begin
   for g in
-    select s.id, array_agg(distinct t.snapshot) as seen, min(t.floor_id) as floor
+    select s.id, array_agg(t.snapshot) as seen, min(t.floor_id) as floor
     from stream_groups s
     join queues q on q.id = s.queue and coalesce(q.stream ->> 'onLag', 'hold') = _policy
-    cross join lateral group_positions(s.id) r
-    cross join lateral tick_of(case when r.id = 9223372036854775807 then r.tick else r.base end) t
+    cross join lateral (
+      select distinct case when p.id = 9223372036854775807 then p.tick else p.base end as tick from group_positions(s.id) p
+    ) r
+    cross join lateral tick_of(r.tick) t
     group by s.id
   loop
     execute format('select exists (select from %I o cross join unnest($1) s (snapshot)

@@ -227,6 +227,8 @@ export interface GroupLook {
   readonly dueMs: number | null
   /** The newest tick. */
   readonly newest: string
+  /** The number of the position to which somebody moved it by hand. */
+  readonly moved: string
 }
 
 /** What a process looks at now and then, for all its groups at once. */
@@ -243,6 +245,7 @@ export function lookAtGroups(t: Tables, groups: readonly number[]): Query<GroupL
       stale: readLanes(row.stale),
       dueMs: row.due_ms === null ? null : Number(row.due_ms),
       newest: String(row.newest),
+      moved: String(row.moved),
     }),
   }
 }
@@ -572,7 +575,9 @@ export function deleteGroup(t: Tables, group: number, by: string | null): Query<
   }
 }
 
+/** What lies in a part of a stream. */
 export interface Counted {
+  /** Messages of the stream. */
   readonly messages: number
   /** Those that the group's inbox knows. */
   readonly processed: number

@@ -29,6 +29,7 @@ import { milliseconds, parseOptions, wholeNumber } from '../rules/options.ts'
 import { type From, placeOf } from './groups.ts'
 
 /** For how long nothing of a group is read, why, and by whom. */
+/** How a group is paused. */
 export interface GroupPauseOptions {
   /** For how long, in milliseconds; then it resumes by itself. @default until `resume()` */
   readonly forMs?: number | undefined
@@ -44,6 +45,7 @@ const PAUSE = z.strictObject({
   by: z.string().min(1).optional(),
 })
 
+/** How a group is moved. */
 export interface SeekOptions {
   /** Who does it; the journal shows it. @default none */
   readonly by?: string | undefined
@@ -51,6 +53,7 @@ export interface SeekOptions {
   readonly dryRun?: boolean
 }
 
+/** Which part of the log a group reads again. */
 export interface ReplayOptions extends SeekOptions {
   /** Where it begins: with the oldest message, at a time, or with a message, by its id. */
   readonly from: 'earliest' | Date | string
@@ -58,6 +61,7 @@ export interface ReplayOptions extends SeekOptions {
   readonly to?: Date | string | undefined
 }
 
+/** What of that which is parked is shown. */
 export interface ParkedOptions {
   /** One key alone. @default all */
   readonly key?: string | undefined
@@ -141,7 +145,7 @@ export class Group {
    * messages it would be, and how many of them the inbox knows.
    *
    * ```ts
-   * const { messages, processed } = await posthaste.stream('ledger').group('fraud').replay({ from: yesterday, dryRun: true })
+   * const { messages, processed } = await posthaste.stream('ledger').group('fraud').replay({ from: new Date('2026-01-01'), dryRun: true })
    * ```
    */
   async replay(options: ReplayOptions): Promise<Counted> {

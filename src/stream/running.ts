@@ -194,6 +194,7 @@ export class StreamRunning<Tx> {
     this.#paused = look.pausedMs !== null
     const share = member === undefined ? ALL_LANES : shareOf(member, look.members)
     this.#wanted = (share | look.stale) & ~look.closed
+    this.#letMovedGo(BigInt(look.moved))
     this.#shed()
     if ((this.#wanted & ~this.#owned) !== 0n) this.#adopt()
     if (look.dueMs !== null && look.dueMs <= 0) this.#keep(this.#retryParked())
@@ -208,9 +209,16 @@ export class StreamRunning<Tx> {
     return owned
   }
 
+  // Those at work find out before they commit.
+  #letMovedGo(number: bigint): void {
+    for (const cohort of [...this.#cohorts])
+      for (const strand of [...cohort.strands])
+        if (!strand.busy && BigInt(strand.number) < number) this.#drop(cohort, strand, strand.lanes)
+  }
+
   #shed(): void {
-    for (const cohort of this.#cohorts)
-      for (const strand of cohort.strands) {
+    for (const cohort of [...this.#cohorts])
+      for (const strand of [...cohort.strands]) {
         const surplus = strand.lanes & ~this.#wanted
         if (surplus === 0n) strand.shed = 0n
         else if (strand.busy) strand.shed = surplus

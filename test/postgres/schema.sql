@@ -580,6 +580,7 @@ create table stream_groups (
   queue integer not null,
   name text not null,
   since timestamp with time zone,
+  moved bigint not null default 0,
   paused_until timestamp with time zone,
   paused_by text,
   pause_reason text,
@@ -819,10 +820,25 @@ returns void
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function count_stream(_queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _since timestamp with time zone, _before timestamp with time zone, _consumer text, _most bigint, OUT messages bigint, OUT processed bigint, OUT whole boolean, OUT first_at timestamp with time zone)
+returns record
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function counters()
 returns TABLE(scope text, name text, counter text, n bigint)
 language plpgsql stable
   set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function cut_off(_part text)
+returns void
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function cut_off_from(_part text)
+returns TABLE(stream text, grp text, messages bigint)
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function dated(_history jsonb)
@@ -833,6 +849,12 @@ language sql
 create function dead_letter(lease_id bigint, token uuid, "position" bigint, reason text)
 returns void
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function delete_group(_group integer, _by text, OUT parked bigint)
+returns bigint
+language plpgsql
+  set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
 create function delete_queue(_queue text, _force boolean, OUT deleted boolean, OUT purged bigint)
@@ -882,7 +904,7 @@ returns double precision
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
-create function empty_partition(_retention_ms double precision)
+create function empty_partition(_retention_ms double precision, _most_bytes double precision DEFAULT NULL::double precision)
 returns text
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
@@ -989,6 +1011,11 @@ language plpgsql
   set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function group_status(_queue integer, _group text, _most integer)
+returns TABLE(stream text, name text, made_at timestamp with time zone, since timestamp with time zone, paused_until timestamp with time zone, pause_reason text, paused_by text, members integer, lag bigint, counted boolean, lag_ms double precision, parked_keys bigint, parked bigint, held_keys bigint, replaying boolean, moved_at timestamp with time zone)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function groups_read_to()
 returns TABLE(tick bigint, floor_id bigint)
 language sql stable
@@ -1062,6 +1089,11 @@ language plpgsql immutable
 create function keep_effect_attempts()
 returns trigger
 language plpgsql;
+
+create function lagging_groups(_retention_ms double precision, _most_bytes double precision DEFAULT NULL::double precision)
+returns TABLE(stream text, grp text, part text, messages bigint)
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
 
 create function lane_of(_key text, _id uuid)
 returns integer
@@ -1148,7 +1180,7 @@ language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function look_at_groups(_groups integer[])
-returns TABLE(grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint)
+returns TABLE(grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint, moved bigint)
 language sql
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1286,6 +1318,11 @@ create function note_taken(_consumer text, INOUT taken ready[], OUT known uuid[]
 returns record
 language plpgsql
   set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
+create function oldest_partition(_retention_ms double precision, _most_bytes double precision DEFAULT NULL::double precision)
+returns partitions
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function open_request(_id uuid, _requester text, _timeout_ms double precision)
@@ -1558,6 +1595,12 @@ returns boolean
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
+create function replay_group(_group integer, _base bigint, _tick bigint, _id bigint, _last_tick bigint, _last_id bigint, _since timestamp with time zone, _before timestamp with time zone, _by text, _facts jsonb)
+returns integer
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function replies_channel(_requester text)
 returns text
 language sql stable
@@ -1649,6 +1692,12 @@ returns text
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function seek_group(_group integer, _base bigint, _tick bigint, _id bigint, _since timestamp with time zone, _by text, _facts jsonb)
+returns void
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function send_dead_letter_onward()
 returns trigger
 language plpgsql
@@ -1691,6 +1740,11 @@ language sql stable
 create function stand_again(_stood lines[])
 returns void
 language sql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function stream_admits(_queue integer, _exchange text, _routing_key text, _type text, _headers json)
+returns boolean
+language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
 create function suspects(_queue integer, _limit integer, _below bigint[])
@@ -1804,6 +1858,16 @@ language plpgsql
 
 create function trim_requests()
 returns boolean
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function unread_by_groups(_part text, _policy text)
+returns SETOF integer
+language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function unread_in(_group integer, _part text)
+returns bigint
 language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
