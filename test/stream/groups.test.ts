@@ -58,7 +58,9 @@ test('with a replay guard nothing takes effect twice, and a dry run says how man
   await b.handled(100)
   expect(await group.replay({ from: 'earliest', dryRun: true })).toEqual({ messages: 100, processed: 100 })
   let duplicates = 0
-  process.on('completed', ({ duplicate }) => void (duplicates += duplicate ? 1 : 0))
+  process.on('completed', ({ duplicate }) => {
+    if (duplicate) duplicates += 1
+  })
   await group.replay({ from: 'earliest' })
   await until(() => duplicates === 100, { timeoutMs: 20_000 })
   expect((await b.effects()).length).toBe(100)

@@ -91,7 +91,7 @@ test(`writers that commit late, nest, prepare and roll back, while readers come 
   expect(seen.length).toBe(new Set(seen).size)
   expect(disordered(effects)).toEqual([])
   expect(committed.size).toBeGreaterThan(100)
-  await writers.end()
+  await Promise.all([writers.end(), first.stop()])
 }, 90_000)
 
 test('a transaction that stays open, also in another database, delays nobody but its own messages', async () => {
