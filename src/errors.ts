@@ -252,6 +252,20 @@ export class QueueNotEmpty extends PosthasteError {
   }
 }
 
+/**
+ * A message would go to a queue that has all it may have (`maxLength`, `maxBytes`) and is declared to refuse more. Nothing was sent,
+ * and the transaction goes on. Publish it later, or let consumers catch up.
+ */
+export class QueueFull extends PosthasteError {
+  readonly code = 'QUEUE_FULL'
+  readonly queue: string
+
+  constructor(queue: string, messageType: string, reason: string) {
+    super(`Cannot publish "${messageType}": queue "${queue}" is full, ${reason}`)
+    this.queue = queue
+  }
+}
+
 /** No queue of this name is in the topology, or in the database. Correct the name, or declare the queue. */
 export class UnknownQueue extends PosthasteError {
   readonly code = 'UNKNOWN_QUEUE'

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { InvalidOption, TransactionAborted, UnknownExchange } from './errors.ts'
 import type { EventBus } from './events.ts'
+import type { FullQueues } from './full-queues.ts'
 import { cancelScheduled } from './postgres/flow.ts'
 import { type Published, publishAll, publishAllProven, publishOne } from './postgres/outbox.ts'
 import { type Query, type Queryable, run } from './postgres/queryable.ts'
@@ -35,6 +36,8 @@ export interface OutboxOptions {
   readonly events: EventBus
   /** The keys that payloads are encrypted with. */
   readonly keys?: Keyring | undefined
+  /** What refuses messages for full queues. */
+  readonly full?: Pick<FullQueues, 'check'> | undefined
 }
 
 /** One message or many, with a contract or raw. */
@@ -49,8 +52,10 @@ export class Outbox {
   readonly #limits: MessageLimits
   readonly #events: EventBus
   readonly #keys: Keyring | undefined
+  readonly #full: Pick<FullQueues, 'check'> | undefined
 
-  constructor({ tables, limits, events, keys }: OutboxOptions) {
+  constructor({ tables, limits, events, keys, full }: OutboxOptions) {
+    this.#full = full
     this.#keys = keys
     this.#tables = tables
     this.#limits = limits
@@ -64,6 +69,7 @@ export class Outbox {
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
     const messages = await this.#checked(given, options)
+    await this.#full?.check(messages)
     const { queryable, proof } = await recognise(handle)
     if (proof === undefined) return this.#answer(given, await this.#append(queryable, messages))
     return this.#answer(given, await this.#appendProven(queryable, messages, proof, handle))
@@ -75,7 +81,9 @@ export class Outbox {
     given: Publishable | readonly Publishable[],
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
-    return this.#answer(given, await this.#append(queryable, await this.#checked(given, options)))
+    const messages = await this.#checked(given, options)
+    await this.#full?.check(messages)
+    return this.#answer(given, await this.#append(queryable, messages))
   }
 
   /** A message checked as for publishing, as publish_all takes it, and what of it only its publisher knows. */

@@ -20,6 +20,7 @@ import {
   logTo,
   type UntilOptions,
 } from './events.ts'
+import { FullQueues } from './full-queues.ts'
 import { type Condition, type Health, HealthCheck } from './health.ts'
 import { Inbox } from './inbox.ts'
 import { type Act, type JournalOptions, journal } from './journal.ts'
@@ -235,7 +236,9 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     }
     this.effects = new Effects(this.#context as Context, effectBodies(options.effects ?? {}))
     this.#store = new TopologyStore(this.#context, this.#topology, service)
-    this.#outbox = new Outbox({ tables, limits: this.#topology.limits, events, keys })
+    const expected = this.#topology.queues.some(({ flow }) => flow?.overflow === 'reject-publish')
+    const full = new FullQueues({ database, tables, expected })
+    this.#outbox = new Outbox({ tables, limits: this.#topology.limits, events, keys, full })
     this.#relay = new Relay(this.#context, { ...relay, retention } as RelayOptions)
     this.#claimLoop = new ClaimLoop(this.#context)
     this.#requests = new Requests(this.#context, this.#outbox)

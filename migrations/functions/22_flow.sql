@@ -57,6 +57,9 @@ begin
     if lined(q.flow) then
       perform line_up(q.id, _from, q.flow);
     end if;
+    if q.flow ?| '{maxLength,maxBytes}' and q.flow ->> 'overflow' is distinct from 'reject-publish' then
+      perform drop_overflow(q.id, q.flow);
+    end if;
   end loop;
 end $$;
 
@@ -81,3 +84,77 @@ begin
   select t.* from unnest(_taken) t order by t.priority desc, t.position desc limit _n;
   perform pg_notify(queue_channel(_taken[1].queue), '');
 end $$;
+
+-- How many deliveries of a queue have not ended, from the counts.
+create or replace function depth_of(_queue text) returns bigint
+language sql volatile set search_path from current
+as $$
+  select coalesce(sum(case when c.counter in ('routed', 'redriven') then c.n
+                           when c.counter in ('completed', 'dead', 'expired', 'discarded', 'purged') then -c.n else 0 end), 0)::bigint
+  from counters() c
+  where c.scope = 'queue' and c.name = _queue
+$$;
+
+-- How many rows of ready are to go so that a queue keeps to its limits, the oldest first.
+create or replace function overflow_of(_queue integer, _flow jsonb) returns bigint
+language plpgsql set search_path from current set enable_seqscan = off
+as $$
+declare
+  by_length bigint := depth_of((select name from queues where id = _queue)) - (_flow ->> 'maxLength')::bigint;
+  too_many bigint := (select sum(bytes) from lines where queue = _queue) - (_flow ->> 'maxBytes')::bigint;
+  by_bytes bigint;
+begin
+  if too_many > 0 then
+    select count(*) into by_bytes
+    from (
+      select sum(bytes) over (order by priority desc, position) - bytes as before from lines where queue = _queue
+    ) l
+    where l.before < too_many;
+  end if;
+  return greatest(0, by_length, by_bytes);
+end $$;
+
+-- Takes what is too much out of a queue: the oldest of the least urgent that nobody holds. It is a dead letter, or counted and gone.
+create or replace function drop_overflow(_queue integer, _flow jsonb) returns void
+language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+as $$
+declare
+  at_once constant integer := 10000;
+  wanted bigint := least(at_once, overflow_of(_queue, _flow));
+  keeps boolean := coalesce(_flow ->> 'overflow', 'dead-letter') = 'dead-letter';
+  gone ready[];
+begin
+  for urgency in reverse 9 .. 0 loop
+    exit when wanted <= 0;
+    with oldest as materialized (
+      select ctid from ready where queue = _queue and priority = urgency::smallint order by position limit wanted for update skip locked
+    ),
+    taken as (
+      delete from ready where ctid = any (array(select ctid from oldest)) returning ready as row
+    )
+    select array_agg(row) into gone from taken;
+    continue when gone is null;
+    wanted := wanted - cardinality(gone);
+    delete from lines where queue = _queue and position = any (array(select g.position from unnest(gone) g));
+    if keeps then
+      perform bury(_queue, g.message, g.message_id, g.priority, g.attempts, g.crashes, g.history, 'overflow') from unnest(gone) g;
+    end if;
+    perform count_queue(_queue, case when keeps then 'dead' else 'discarded' end, cardinality(gone));
+    perform count_queue(_queue, 'overflowed', cardinality(gone));
+  end loop;
+end $$;
+
+-- The queues that let publishers wait, with what leads to them and whether they are full: by the counts, and by what is ready.
+create or replace function refusing_queues() returns table (name text, is_full text, bindings json)
+language sql volatile set search_path from current
+as $$
+  select q.name,
+         case when depth_of(q.name) >= (q.flow ->> 'maxLength')::bigint then 'it has ' || (q.flow ->> 'maxLength') || ' deliveries (maxLength)'
+              when (select sum(l.bytes) from lines l where l.queue = q.id) >= (q.flow ->> 'maxBytes')::bigint
+                then 'its deliveries have ' || (q.flow ->> 'maxBytes') || ' bytes (maxBytes)' end,
+         (select coalesce(json_agg(json_build_object('exchange', b.exchange, 'kind', e.kind, 'queue', q.name, 'routingKey', b.routing_key,
+                                                     'pattern', b.pattern, 'type', b.type, 'match', b.match, 'arguments', b.arguments)), '[]')
+          from bindings b join exchanges e on e.name = b.exchange where b.queue = q.id)
+  from queues q
+  where q.flow ->> 'overflow' = 'reject-publish'
+$$;

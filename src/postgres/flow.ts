@@ -1,3 +1,4 @@
+import type { Binding, ExchangeKind } from '../rules/route.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -88,5 +89,22 @@ export function cancelScheduled(
       from (select where current_setting('posthaste.probe', true) = $3::text) proven
       cross join lateral ${cancel} c`,
     values: [ids, queue, proof],
+  }
+}
+
+/** A queue that refuses publishers when it is full. */
+export interface RefusingQueue {
+  readonly name: string
+  /** Why it is full; null when it is not. */
+  readonly full: string | null
+  /** What leads to it. */
+  readonly bindings: readonly (Binding & { readonly kind: ExchangeKind | 'default' })[]
+}
+
+export function refusingQueues(t: Tables): Query<RefusingQueue> {
+  return {
+    text: `select name, is_full, bindings::text as bindings from ${t.of('refusing_queues')}()`,
+    values: [],
+    decode: ({ name, is_full, bindings }) => ({ name, full: is_full, bindings: JSON.parse(bindings) }),
   }
 }

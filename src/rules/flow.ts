@@ -16,6 +16,15 @@ export interface FlowSettings {
    * however large. 1,024 to 1 GB. @default 16_777_216
    */
   readonly maxBatchBytes?: number
+  /** How many deliveries it has at most: those that have not ended, delayed ones and those in hand among them. @default no limit */
+  readonly maxLength?: number
+  /** How many bytes of payloads its ready deliveries have at most, from 1,024. @default no limit */
+  readonly maxBytes?: number
+  /**
+   * What becomes of what is too much: the oldest of the least urgent are dead letters `overflow`, or are dropped and counted as
+   * discarded, when more comes; or `publish` throws `QueueFull` before anything is sent. @default 'dead-letter'
+   */
+  readonly overflow?: 'dead-letter' | 'drop-head' | 'reject-publish'
   /** How many of its deliveries are attempted at the same time, over all processes. 1 to 10,000. @default as many as consumers can */
   readonly maxConcurrency?: number
   /**
@@ -60,6 +69,9 @@ export const FLOW = {
   ttlMs: milliseconds(1).optional(),
   expired: z.enum(['drop', 'dead-letter']).optional(),
   maxBatchBytes: wholeNumber(1_024, 1_073_741_824).optional(),
+  maxLength: wholeNumber(1, 1_000_000_000).optional(),
+  maxBytes: wholeNumber(1_024, 1_099_511_627_776).optional(),
+  overflow: z.enum(['dead-letter', 'drop-head', 'reject-publish']).optional(),
   maxConcurrency: wholeNumber(1, 10_000).optional(),
   maxConcurrencyPerKey: wholeNumber(1, 1_000).optional(),
   rateLimit: z.strictObject({ messages: wholeNumber(1, 1_000_000), perMs: z.int().min(100).max(DAY_MS) }).optional(),
@@ -96,7 +108,18 @@ export function everyField(flow: FlowSettings | undefined): Record<string, unkno
   return Object.fromEntries(FIELDS.map((field) => [field, flow?.[field] ?? null]))
 }
 
-function contradiction({ maxConcurrency, maxConcurrencyPerKey, fair, breaker }: FlowSettings): string | undefined {
+function contradiction({ maxLength, maxBytes, overflow, ...flow }: FlowSettings): string | undefined {
+  if (overflow !== undefined && maxLength === undefined && maxBytes === undefined)
+    return `overflow "${overflow}" is for a queue with maxLength or maxBytes, and it has neither`
+  return limitsContradiction(flow)
+}
+
+function limitsContradiction({
+  maxConcurrency,
+  maxConcurrencyPerKey,
+  fair,
+  breaker,
+}: FlowSettings): string | undefined {
   if (maxConcurrency !== undefined && maxConcurrencyPerKey !== undefined && maxConcurrencyPerKey > maxConcurrency)
     return `maxConcurrencyPerKey ${maxConcurrencyPerKey} is more than maxConcurrency ${maxConcurrency}`
   if (typeof fair === 'object' && Object.keys(fair.weights).length === 0)

@@ -52,6 +52,7 @@ export type DeadLetterReason =
   | 'erased'
   | 'LOG_MISSING'
   | 'expired'
+  | 'overflow'
 
 /** When to try again. */
 export interface RetryRequest {

@@ -863,9 +863,22 @@ language plpgsql
   set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;
 
+create function depth_of(_queue text)
+returns bigint
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function discard(lease_id bigint, token uuid, "position" bigint)
 returns void
 language plpgsql
+  set search_path=⟨schema⟩, pg_temp;
+
+create function drop_overflow(_queue integer, _flow jsonb)
+returns void
+language plpgsql
+  set enable_bitmapscan=off
+  set enable_seqscan=off
+  set enable_sort=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function drop_shells()
@@ -1335,6 +1348,12 @@ returns boolean
 language sql stable
   set search_path=⟨schema⟩, pg_temp;
 
+create function overflow_of(_queue integer, _flow jsonb)
+returns bigint
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function parked_of(_group integer, _key text, _limit integer)
 returns TABLE(key text, scope text, lane smallint, attempts integer, history jsonb, due_at timestamp with time zone, held boolean, parked_at timestamp with time zone, waiting bigint, message_id uuid, type text, payload text)
 language sql stable
@@ -1538,6 +1557,11 @@ language plpgsql;
 create function refuse_unreadable(_text text)
 returns void
 language plpgsql;
+
+create function refusing_queues()
+returns TABLE(name text, is_full text, bindings json)
+language sql
+  set search_path=⟨schema⟩, pg_temp;
 
 create function relay_channel()
 returns text

@@ -35,6 +35,9 @@ describe('bad input is refused, and the error names the field', () => {
     ['rateLimit', { rateLimit: { messages: 10 } }],
     ['rateLimit', { rateLimit: 10 }],
     ['fair', { fair: false }],
+    ['maxLength', { maxLength: 0 }],
+    ['maxBytes', { maxBytes: -1 }],
+    ['overflow', { maxLength: 5, overflow: 'drop' }],
     ['breaker', { breaker: { failures: 0 } }],
     ['breaker', { breaker: {} }],
     ['breaker', { breaker: { failures: 3, openMs: 1 } }],
@@ -54,6 +57,7 @@ describe('bad input is refused, and the error names the field', () => {
   test.each<[string, object]>([
     ['maxConcurrencyPerKey 5 is more than maxConcurrency 3', { maxConcurrency: 3, maxConcurrencyPerKey: 5 }],
     ['fair.weights names no key', { fair: { weights: {} } }],
+    ['has neither', { overflow: 'drop-head' }],
     [
       'breaker.maxOpenMs 200 is less than breaker.openMs 500',
       { breaker: { failures: 3, openMs: 500, maxOpenMs: 200 } },
