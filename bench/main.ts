@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util'
 import { core } from './core.ts'
 import { guard } from './guard.ts'
+import { queues } from './queues.ts'
 import { draw, save } from './results.ts'
 import { sideBySide } from './side-by-side.ts'
 import { measure, type Outcome } from './stand/measure.ts'
@@ -11,7 +12,7 @@ import { skippedLine, table } from './stand/table.ts'
 import { notRun, type Workload } from './stand/workload.ts'
 
 /** A name that several have is that of the first. */
-const SUITES: Readonly<Record<string, readonly Workload[]>> = { peers: sideBySide, core }
+const SUITES: Readonly<Record<string, readonly Workload[]>> = { peers: sideBySide, core, queues }
 const DEFAULT = 'peers'
 const QUICK_MS = 165_000
 

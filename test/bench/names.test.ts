@@ -28,8 +28,18 @@ const CORE = [
   'idle.statements',
   'hot.rows',
 ]
+const QUEUES = [
+  'backlog.ready',
+  'held.claim.p99',
+  'status.10M',
+  'fair.p99',
+  'limits.exceeded',
+  'routes.10k',
+  'plain.unchanged',
+]
 
 test.each([
+  ['queues', QUEUES],
   ['peers', PEERS],
   ['core', CORE],
 ])('the bench reports every target of the suite %s under its name, run or not', async (suite, names) => {
