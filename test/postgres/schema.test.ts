@@ -63,3 +63,13 @@ const WITHOUT_PATH = [
   'wake_relay',
   'without_words',
 ]
+
+test('no statement of a function is compiled: it takes longer than it runs', async () => {
+  const b = await bench()
+  const { rows } = await b.pool.query(`
+    select p.proname as name
+    from pg_proc p
+    where p.pronamespace = 'posthaste'::regnamespace
+      and p.proconfig::text like '%search_path=%' and not 'jit=off' = any (p.proconfig)`)
+  expect(rows).toEqual([])
+})
