@@ -98,7 +98,7 @@ test('a reply that comes too late is counted and dropped, and the effects of its
   const before = await lateReplies()
   const told = posthaste.until('reply-late')
   const completed = posthaste.until('completed')
-  await expect(posthaste.request(GetQuote, { sku: 'late' }, { timeoutMs: 300 })).rejects.toMatchObject({
+  await expect(posthaste.request(GetQuote, { sku: 'late' }, { timeoutMs: 1_500 })).rejects.toMatchObject({
     code: 'REQUEST_TIMEOUT',
   })
   resolve()
