@@ -850,6 +850,7 @@ language plpgsql
 create function count_stream(_queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _since timestamp with time zone, _before timestamp with time zone, _consumer text, _most bigint, OUT messages bigint, OUT processed bigint, OUT whole boolean, OUT first_at timestamp with time zone)
 returns record
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function counters()
@@ -862,11 +863,13 @@ language plpgsql stable
 create function cut_off(_part text)
 returns void
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function cut_off_from(_part text)
 returns TABLE(stream text, grp text, messages bigint)
 language sql stable
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function dated(_history jsonb)
@@ -884,6 +887,7 @@ language plpgsql
 create function delete_group(_group integer, _by text, OUT parked bigint)
 returns bigint
 language plpgsql
+  set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
@@ -897,6 +901,7 @@ language plpgsql
 create function depth_of(_queue text)
 returns bigint
 language sql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function discard(lease_id bigint, token uuid, "position" bigint)
@@ -911,6 +916,7 @@ language plpgsql
   set enable_bitmapscan=off
   set enable_seqscan=off
   set enable_sort=off
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function drop_shells()
@@ -1084,6 +1090,7 @@ language plpgsql
 create function group_status(_queue integer, _group text, _most integer)
 returns TABLE(stream text, name text, made_at timestamp with time zone, since timestamp with time zone, paused_until timestamp with time zone, pause_reason text, paused_by text, members integer, lag bigint, counted boolean, lag_ms double precision, parked_keys bigint, parked bigint, held_keys bigint, replaying boolean, moved_at timestamp with time zone)
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function groups_read_to()
@@ -1173,6 +1180,7 @@ language plpgsql;
 create function lagging_groups(_retention_ms double precision, _most_bytes double precision DEFAULT NULL::double precision)
 returns TABLE(stream text, grp text, part text, messages bigint)
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function lane_of(_key text, _id uuid)
@@ -1435,6 +1443,7 @@ language plpgsql
 create function oldest_partition(_retention_ms double precision, _most_bytes double precision DEFAULT NULL::double precision)
 returns partitions
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function open_request(_id uuid, _requester text, _timeout_ms double precision)
@@ -1453,6 +1462,7 @@ create function overflow_of(_queue integer, _flow jsonb)
 returns bigint
 language plpgsql
   set enable_seqscan=off
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function parked_of(_group integer, _key text, _limit integer)
@@ -1694,6 +1704,7 @@ language plpgsql;
 create function refusing_queues()
 returns TABLE(name text, is_full text, bindings json)
 language sql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function relay_channel()
@@ -1765,6 +1776,7 @@ language plpgsql
 create function replay_group(_group integer, _base bigint, _tick bigint, _id bigint, _last_tick bigint, _last_id bigint, _since timestamp with time zone, _before timestamp with time zone, _by text, _facts jsonb)
 returns integer
 language plpgsql
+  set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1874,6 +1886,7 @@ language sql stable
 create function seek_group(_group integer, _base bigint, _tick bigint, _id bigint, _since timestamp with time zone, _by text, _facts jsonb)
 returns void
 language plpgsql
+  set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1932,6 +1945,7 @@ language sql
 create function stream_admits(_queue integer, _exchange text, _routing_key text, _type text, _headers json)
 returns boolean
 language sql stable
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function suspects(_queue integer, _limit integer, _below bigint[])
@@ -2069,11 +2083,13 @@ language plpgsql
 create function unread_by_groups(_part text, _policy text)
 returns SETOF integer
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function unread_in(_group integer, _part text)
 returns bigint
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function unrouted(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer)
