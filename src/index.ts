@@ -107,7 +107,7 @@ export {
 export type { AttemptError, Delivery, DeliveryFacts } from './rules/delivery.ts'
 export type { EncryptionOf, PayloadKey, PayloadKeys } from './rules/encryption.ts'
 export type { ErrorSummary } from './rules/error-summary.ts'
-export type { FlowSettings, RateLimit } from './rules/flow.ts'
+export type { BreakerRule, FlowSettings, RateLimit } from './rules/flow.ts'
 export type {
   BytesContent,
   Headers,

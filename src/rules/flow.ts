@@ -43,6 +43,7 @@ export interface FlowSettings {
   readonly breaker?: BreakerRule
 }
 
+/** When a queue that does nothing but fail closes by itself, and for how long. */
 export interface BreakerRule {
   /** Opens after so many failed attempts one after the other, over all processes. 1 to 1,000. */
   readonly failures: number
