@@ -26,6 +26,7 @@ import {
   type WantingRow,
 } from './postgres/effects.ts'
 import { run } from './postgres/queryable.ts'
+import { noteEffectCause } from './postgres/trace.ts'
 import {
   checkedOperation,
   EFFECT_STATES,
@@ -38,6 +39,7 @@ import {
   fingerprintOf,
   providerKeyOf,
 } from './rules/effect.ts'
+import { summarise } from './rules/error-summary.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 import { type ProviderOptions, providerOf, requireWindow } from './rules/provider.ts'
 import type { AnyTransaction } from './transaction-handle.ts'
@@ -255,8 +257,12 @@ export class Effects {
     const attempt = Attempt.current
     const running = this.#running(checkedOperation(operation), options, attempt)
     const place = { context: this.#context, bodies: this.#bodies, worker: this.#worker }
-    const ended = await new EffectRun(place, running).run()
-    return (await this.#told(ended, running, attempt)) as Effect<ResponseOf<Answer>, FailureOf<Answer>>
+    try {
+      const ended = await new EffectRun(place, running).run()
+      return (await this.#told(ended, running, attempt)) as Effect<ResponseOf<Answer>, FailureOf<Answer>>
+    } finally {
+      await this.#note(operation, attempt)
+    }
   }
 
   /**
@@ -396,6 +402,16 @@ export class Effects {
       fingerprint: fingerprintOf(request, kind, provider?.name),
       signal: either(signal, attempt?.signal),
     }
+  }
+
+  // For those who trace a message; what the operation came to does not depend on it.
+  async #note(operation: string, attempt: Attempt | undefined): Promise<void> {
+    if (attempt?.messageId === undefined) return
+    const { database, tables, events } = this.#context
+    const facts = { operation, messageId: attempt.messageId }
+    await run(database, noteEffectCause(tables, facts)).catch((error) =>
+      events.emit('error', { where: 'effects', error: summarise(error) }),
+    )
   }
 
   async #told(ended: Ended, { operation }: Running, attempt: Attempt | undefined): Promise<Effect<unknown, unknown>> {

@@ -168,5 +168,5 @@ export type {
   StoredTopology,
   TopologyDiff,
 } from './topology.ts'
-export type { Trace, TracedDelivery, TracedMessage, TraceOptions } from './trace.ts'
+export type { Trace, TracedDelivery, TracedEffect, TracedMessage, TraceOptions } from './trace.ts'
 export type { AnyTransaction } from './transaction-handle.ts'

@@ -16,6 +16,8 @@ export interface Trace {
   readonly deliveries: readonly TracedDelivery[]
   /** Whose effect of it is committed, and when: queues, and consumers of `inbox`. */
   readonly processed: readonly { readonly consumer: string; readonly at: Date }[]
+  /** The operations on the outside that its handlers ran, as the effect ledger has them. */
+  readonly effects: readonly TracedEffect[]
   /** What was published because of it, and what became of that; null where it was not looked for, at the depth asked for. */
   readonly children: readonly Trace[] | null
   /** Until when the log was read for what it caused: two million messages at most. Null: to its end. */
@@ -56,6 +58,17 @@ export interface TracedDelivery {
 }
 
 /** How far a trace follows. */
+export interface TracedEffect {
+  readonly operation: string
+  readonly state: 'started' | 'succeeded' | 'failed' | 'unknown' | 'needs_review'
+  readonly provider: string | null
+  /** How often the provider was called. */
+  readonly calls: number
+  readonly reason: string | null
+  readonly startedAt: Date
+  readonly endedAt: Date | null
+}
+
 export interface TraceOptions {
   /** How deep to follow what was published because of it: 0 to 10. @default 3 */
   readonly depth?: number
@@ -107,7 +120,7 @@ async function lookAt(context: Context, id: string): Promise<Looked> {
 
 // Times of an attempt stay texts, as everywhere.
 function withDates(this: unknown, key: string, value: unknown): unknown {
-  const time = /^(publishedAt|deliverAt|expiresAt)$/.test(key) || (key === 'at' && !isAttempt(this))
+  const time = /^(publishedAt|deliverAt|expiresAt|startedAt|endedAt)$/.test(key) || (key === 'at' && !isAttempt(this))
   return time && typeof value === 'string' ? new Date(value) : value
 }
 

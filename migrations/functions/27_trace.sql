@@ -24,9 +24,10 @@ as $$
 declare
   border timestamptz := clock_timestamp() - _retention_ms * interval '1 ms';
 begin
-  if not exists (select from attempts where at < border) or not upkeep_turn() then
+  if not exists (select from attempts where at < border) and not exists (select from effect_causes where at < border) or not upkeep_turn() then
     return false;
   end if;
+  delete from effect_causes where ctid = any (array(select ctid from effect_causes where at < border order by at limit 10000));
   delete from attempts where ctid = any (array(select ctid from attempts where at < border order by at limit 10000));
   return true;
 end $$;
@@ -182,6 +183,13 @@ begin
           ) h)) order by q.name, t.at)
       from told t
       join queues q on q.id = t.queue), '[]'),
+    'effects', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'operation', e.operation, 'state', e.state, 'provider', e.provider, 'calls', e.calls, 'reason', e.reason,
+        'startedAt', e.started_at, 'endedAt', e.ended_at) order by e.started_at, e.operation), '[]')
+      from effect_causes c
+      join effects e on e.operation = c.operation
+      where c.message_id = _id),
     'processed', (
       select coalesce(jsonb_agg(jsonb_build_object('consumer', i.consumer, 'at', i.processed_at) order by i.processed_at), '[]')
       from (select consumer, processed_at from inbox where inbox.message_id = _id

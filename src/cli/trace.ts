@@ -16,7 +16,8 @@ export function traceCommand() {
       told({
         example: 'posthaste trace 0197a3f0-7c1e-7cc3-8f57-0e6d1b2c3d4e',
         json: `{"version":1,"trace":{"id","message":{…},"routed","deliveries":[{"queue","state","attempts","crashes","at","reason","history":[…]}],
-   "processed":[{"consumer","at"}],"children":[…],"searchedUntil"}}
+   "processed":[{"consumer","at"}],"effects":[{"operation","state","provider","calls","reason","startedAt","endedAt"}],
+   "children":[…],"searchedUntil"}}
    children have the same shape as the trace, or are null where they were not looked for`,
       }),
     )
@@ -30,7 +31,7 @@ export function traceCommand() {
     })
 }
 
-function printTrace({ id, message, routed, deliveries, processed, children }: Trace, indent: string): void {
+function printTrace({ id, message, routed, deliveries, processed, effects, children }: Trace, indent: string): void {
   const line = (text: string) => print(indent + harmless(text))
   line(`${message?.type ?? 'a message that the log holds no more'} ${id}`)
   if (message) {
@@ -45,6 +46,10 @@ function printTrace({ id, message, routed, deliveries, processed, children }: Tr
   const queues = new Set(deliveries.map(({ queue }) => queue))
   for (const { consumer, at } of processed)
     if (!queues.has(consumer)) line(`  inbox ${consumer}: processed ${at.toISOString()}`)
+  for (const { operation, state, provider, startedAt, endedAt } of effects)
+    line(
+      `  effect ${operation}: ${state} ${(endedAt ?? startedAt).toISOString()}${provider === null ? '' : `, by ${provider}`}`,
+    )
   for (const child of children ?? []) {
     line('  caused')
     printTrace(child, `${indent}    `)

@@ -222,6 +222,7 @@ export class AtLeastOnce<Tx> implements Mode {
     const { handler, delivery } = prepared
     const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
     const completion = new Completion(this.#seat, held, row, delivery)
+    attempt.messageId = delivery.id
     attempt.horizon = { queue: queue.name, retry: queue.retry, timeoutMs, leaseMs: this.#leases.leaseMs }
     held.attempt = attempt
     attempts.add(attempt)

@@ -131,6 +131,7 @@ export class AtMostOnce<Tx> implements Mode {
     for (const { id: messageId, type, attempt } of group.deliveries)
       context.events.emit('attempt-started', { queue: queue.name, messageId, type, attempt })
     const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    attempt.messageId = group.cause.id
     attempts.add(attempt)
     try {
       const answer = await attempt.run(() => group.call(contextOf(this.#seat, attempt)))

@@ -21,6 +21,8 @@ export class AttemptCut extends Error {
  * The signal fires first; a handler that has not ended within the grace is left behind, and `run` rejects with `AttemptCut`.
  */
 export class Attempt {
+  /** The message that is attempted; undefined for several. */
+  messageId: string | undefined
   /** How long the queue may repeat the delivery, where that matters to operations on the outside. */
   horizon: Horizon | undefined
   #owed: Map<string, string> | undefined

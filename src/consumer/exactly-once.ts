@@ -227,6 +227,7 @@ export class ExactlyOnce<Tx> implements Mode {
     const { queue, timeoutMs, attempts } = this.#seat
     const { handler, delivery } = prepared
     const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    attempt.messageId = delivery.id
     const { context, revoke } = lendTransaction(this.#seat, attempt, delivery, ground)
     attempts.add(attempt)
     try {

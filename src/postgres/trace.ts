@@ -20,6 +20,17 @@ export function causedBy(
   }
 }
 
+/** Notes that a handler of a message has run an operation on the outside. */
+export function noteEffectCause(
+  t: Tables,
+  { messageId, operation }: { readonly messageId: string; readonly operation: string },
+): Query<unknown> {
+  return {
+    text: `insert into ${t.of('effect_causes')} (message_id, operation) values ($1, $2) on conflict do nothing`,
+    values: [messageId, operation],
+  }
+}
+
 /** What became of a message, as JSON. */
 export function trace(t: Tables, messageId: string): Query<{ trace: string }> {
   return { text: `select ${t.of('trace')}($1::uuid)::text as trace`, values: [messageId] }

@@ -172,6 +172,14 @@ create table effect_attempts (
 CREATE UNIQUE INDEX effect_attempts_call ON effect_attempts USING btree (call, event);
 CREATE INDEX effect_attempts_operation ON effect_attempts USING btree (operation, id);
 
+create table effect_causes (
+  message_id uuid not null,
+  operation text not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (message_id, operation)
+);
+CREATE INDEX effect_causes_at ON effect_causes USING btree (at);
+
 create table effects (
   operation text not null,
   state text not null default 'started'::text,

@@ -91,6 +91,37 @@ test('a message is followed from its publishing through every attempt to what it
   expect(stdout).toMatch(/ {2}caused\n {4}booked /)
 })
 
+test('the operations on the outside that its handlers ran are told with it', async () => {
+  await using own = await createDatabase()
+  const { posthaste, publish } = service(
+    own.url,
+    defineTopology({ queues: { charges: { retry: { minMs: 1, maxMs: 1 } } } }),
+  )
+  posthaste
+    .consumer('charges', { guarantee: 'at-least-once', batchSize: 1 })
+    .otherwise(async ({ payload }, { complete }) => {
+      const { order } = payload as { order: number }
+      const charge = await posthaste.effects.run(`charge:${order}`, {
+        request: { order },
+        effect: 'idempotent',
+        call: async () => ({ ok: true }),
+      })
+      if (charge.status !== 'succeeded') throw new Error(charge.status)
+      await complete((tx) => charge.record(tx))
+    })
+  await posthaste.start()
+  const [published] = await publish({ type: 'charges', payload: { order: 7 } })
+  const trace = await until(async () => {
+    const found = await posthaste.trace(published!.id)
+    return found?.deliveries[0]?.state === 'processed' ? found : undefined
+  })
+  expect(trace.effects).toMatchObject([
+    { operation: 'charge:7', state: 'succeeded', calls: 1, startedAt: expect.any(Date), endedAt: expect.any(Date) },
+  ])
+  const { stdout } = await cli(['trace', published!.id], { env: { DATABASE_URL: own.url } })
+  expect(stdout).toMatch(/ {2}effect charge:7: succeeded \d{4}/)
+})
+
 test('where it waits is told: unrouted, ready, scheduled, leased, ended; and after a redrive what came before', async () => {
   const { posthaste, publish } = service(db.url, topology)
   await posthaste.declare()
