@@ -24,7 +24,7 @@ function showCommand() {
         example: 'posthaste topology show',
         json: `{"version":1,
    "exchanges":[{"name","kind","owner","declaredAt"}],
-   "queues":[{"name","kind","retry":{"maxAttempts","strategy","minMs","maxMs","factor","jitter","delaysMs"?},"maxCrashes","deadLetter","stream","newerVersions","owner","declaredAt"}],
+   "queues":[{"name","kind","retry":{"maxAttempts","strategy","minMs","maxMs","factor","jitter","delaysMs"?},"maxCrashes","deadLetter","newerVersions","flow":{…},"stream","owner","declaredAt"}],
    "bindings":[{"exchange","queue","routingKey","type","match","arguments","owner"}]}`,
       }),
     )
