@@ -37,6 +37,11 @@ as $$
          (select count(*) from (select from dead_letters where queue = _queue limit 1000000) d)
 $$;
 
+-- A number with its word.
+create or replace function counted(_n bigint, _one text, _many text) returns text
+language sql immutable
+as $$ select _n || ' ' || case when _n = 1 then _one else _many end $$;
+
 -- Deletes a queue with its bindings. One that has anything is refused unless forced; then what waits, what is leased and the
 -- dead letters go with it, counted as purged, so that the account of a queue declared again under the name is in balance.
 -- False: transactions of consumers hold deliveries, and it is to be tried again when they have ended.
@@ -57,7 +62,8 @@ begin
   perform from turns where name in ('router', 'upkeep') order by name for update;
   has := contents_of(q);
   if not _force and has.waiting + has.leased + has.dead > 0 then
-    raise exception 'Cannot delete "%": it has % deliveries and % dead letters', _queue, has.waiting + has.leased, has.dead using errcode = 'PH020';
+    raise exception 'Cannot delete "%": it has % and %', _queue,
+      counted(has.waiting + has.leased, 'delivery', 'deliveries'), counted(has.dead, 'dead letter', 'dead letters') using errcode = 'PH020';
   end if;
   loop
     n := purge_queue(q, 10000);

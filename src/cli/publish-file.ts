@@ -161,11 +161,12 @@ class FilePublisher {
     this.#published += answers.length - duplicates
   }
 
+  // From the beginning each time: a message may be refused because of one before it, which has its dedupe key.
   async #firstRefused(entries: readonly Entry[]): Promise<[number, string]> {
     let [low, high, reason] = [0, entries.length - 1, '']
     while (low <= high) {
       const middle = Math.floor((low + high) / 2)
-      const refusal = await this.#refusalOf(entries.slice(low, middle + 1))
+      const refusal = await this.#refusalOf(entries.slice(0, middle + 1))
       if (refusal === undefined) low = middle + 1
       else {
         reason = refusal

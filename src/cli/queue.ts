@@ -109,12 +109,15 @@ posthaste queue delete billing --yes --force`,
       const { yes, json, force = false } = options
       const { purged } = await withQueue(queue, options, async (named) => {
         const { depth, dead } = await named.status()
-        const content = force && depth + dead > 0 ? ` with ${depth} deliveries and ${dead} dead letters` : ''
+        const content =
+          force && depth + dead > 0
+            ? ` with ${deliveries(depth)} and ${dead} ${dead === 1 ? 'dead letter' : 'dead letters'}`
+            : ''
         await confirm({ count: 1, what: `queue${content}`, yes, json })
         return await named.delete({ force })
       })
       if (json) printJson({ queue, deleted: true, purged })
-      else print(`"${queue}" is deleted${purged > 0 ? `, and ${purged} deliveries with it` : ''}`)
+      else print(`"${queue}" is deleted${purged > 0 ? `, and ${deliveries(purged)} with it` : ''}`)
     })
 }
 
@@ -146,4 +149,8 @@ interface Where {
 
 function withQueue<Result>(name: string, where: Where, work: (queue: Queue) => Promise<Result>): Promise<Result> {
   return withPosthaste({ ...where, applicationName: 'posthaste queue' }, ({ posthaste }) => work(posthaste.queue(name)))
+}
+
+function deliveries(count: number): string {
+  return `${count} ${count === 1 ? 'delivery' : 'deliveries'}`
 }

@@ -206,3 +206,21 @@ describe('interrupted', () => {
     })
   })
 })
+
+test('a line that says something else under the dedupe key of a line before it is named, and may be skipped', async () => {
+  const lines = [
+    { ...said(1), dedupeKey: 'a' },
+    { ...said(1), dedupeKey: 'a' },
+    { ...said(2), dedupeKey: 'b' },
+    { ...said(3), dedupeKey: 'b' },
+    said(4),
+  ]
+  const file = fileOf('deduped', lines)
+  const first = await publish(['--file', file, '--type', 'deduped'])
+  expect(first).toMatchObject({ code: 1, stdout: '2 published, 1 had been published before\n' })
+  expect(first.stderr).toContain('Cannot publish line 4: another message was published with its dedupeKey')
+  expect(await published('deduped')).toEqual([1, 2])
+  const second = await publish(['--file', file, '--type', 'deduped', '--skip-bad'])
+  expect(second).toMatchObject({ code: 1, stdout: '1 published\n' })
+  expect(await published('deduped')).toEqual([1, 2, 4])
+})
