@@ -509,6 +509,18 @@ export class ReplayUnderWay extends PosthasteError {
   }
 }
 
+/**
+ * The log was emptied before it was read that far: what came after the reader's position is not there any more. Read from a later
+ * place, and keep the log for longer (`retention.outboxMs`).
+ */
+export class LogTrimmed extends PosthasteError {
+  readonly code = 'LOG_TRIMMED'
+
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`Cannot read: ${reason}`, options)
+  }
+}
+
 /** No group of this name reads the stream. Correct the name; a group is made by the first consumer that names it. */
 export class UnknownGroup extends PosthasteError {
   readonly code = 'UNKNOWN_GROUP'

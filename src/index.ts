@@ -104,7 +104,7 @@ export {
   type PayloadOf,
   type RequestContract,
 } from './rules/contract.ts'
-export type { AttemptError, Delivery, DeliveryFacts } from './rules/delivery.ts'
+export type { AttemptError, Delivery, DeliveryFacts, MessageFacts } from './rules/delivery.ts'
 export type { EncryptionOf, PayloadKey, PayloadKeys } from './rules/encryption.ts'
 export type { ErrorSummary } from './rules/error-summary.ts'
 export type { BreakerRule, FlowSettings, RateLimit } from './rules/flow.ts'
@@ -155,6 +155,7 @@ export type {
   GroupStatus,
   ParkedKey,
   ParkedOptions,
+  ReadOptions,
   ReplayOptions,
   SeekOptions,
   Stream,

@@ -35,6 +35,7 @@ import { DEFAULT_RETENTION, type Kept, type Retention } from './relay/upkeep.ts'
 import { Relay, type RelayOptions } from './relay.ts'
 import { type RequestOptions, Requests } from './requests.ts'
 import type { AnyRequestContract, RequestContract } from './rules/contract.ts'
+import type { MessageFacts } from './rules/delivery.ts'
 import { effectBodies } from './rules/effect-bodies.ts'
 import { Keyring, type PayloadKeys } from './rules/encryption.ts'
 import type { PublishOptions } from './rules/message.ts'
@@ -44,7 +45,8 @@ import { longestRetryMs } from './rules/retry.ts'
 import { defineTopology, type QueueSettings, type Topology } from './rules/topology.ts'
 import { type ScheduleOptions, Schedules } from './schedules.ts'
 import { type Status, status } from './status.ts'
-import { Stream } from './stream.ts'
+import { readLog } from './stream/read.ts'
+import { type ReadOptions, Stream } from './stream.ts'
 import { type DeclareOptions, type StoredTopology, type TopologyDiff, TopologyStore } from './topology.ts'
 import { type Trace, type TraceOptions, trace } from './trace.ts'
 import type { AnyTransaction } from './transaction-handle.ts'
@@ -353,7 +355,19 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    * ```
    */
   stream(name: QueueName): Stream {
-    return new Stream(this.#context as Context, name)
+    return new Stream({ context: this.#context as Context, claims: this.#claimLoop }, name)
+  }
+
+  /**
+   * Everything that is committed from now on, whatever its exchange and whether any queue gets it: for people who watch. As
+   * `stream(…).read()`, but that it looks four times a second.
+   *
+   * ```ts
+   * for await (const { type, key } of posthaste.tail({ exchange: 'orders', routingKey: '#.failed', signal })) console.log(type, key)
+   * ```
+   */
+  tail(options?: ReadOptions): AsyncGenerator<MessageFacts, void, undefined> {
+    return readLog({ context: this.#context as Context, claims: this.#claimLoop, stream: null }, options)
   }
 
   /**

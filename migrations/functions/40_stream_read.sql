@@ -66,11 +66,43 @@ begin
   end if;
 end $$;
 
--- Reads up to `_limit` rows of the log after a position, and returns those that are the stream's and of the given lanes, in their
--- order; last comes a row without a message: the position after them. It is the given one when nothing is new. Never beyond
--- the tick `_until_tick`, by default the newest, and not beyond `_until_id` between that and the one before.
-create or replace function read_stream(
-  _queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _limit integer,
+-- The ticks that a reader stands between; of one that has done all that a tick sees, that tick and the newest, or `_until_tick`.
+create or replace function ticks_for(_base bigint, _tick bigint, _id bigint, _until_tick bigint, out a ticks, out b ticks)
+language plpgsql set search_path from current
+as $$
+begin
+  if _id < 9223372036854775807 then
+    a := tick_of(_base);
+    b := tick_of(_tick);
+  else
+    a := tick_of(_tick);
+    b := case when _until_tick is null then newest_tick() else tick_of(_until_tick) end;
+  end if;
+  if a.number is null or b.number is null then
+    raise exception 'Cannot read: the log is kept from tick % on, and the position is older', (select min(number) from ticks) using errcode = 'PH012';
+  end if;
+  b := tick_within(a, b);
+end $$;
+
+-- The tick up to which a reader goes at once: in a log that was moved to another cluster, the first one there.
+create or replace function tick_within(_a ticks, _b ticks) returns ticks
+language plpgsql set search_path from current set enable_seqscan = off
+as $$
+declare
+  moved ticks;
+begin
+  if _b.floor_id > _a.floor_id then
+    select * into moved from ticks where number > _a.number and floor_id > _a.floor_id order by number limit 1;
+    return moved;
+  end if;
+  return _b;
+end $$;
+
+-- Reads up to `_limit` rows of the log between two ticks after `_id`, and returns those that are the stream's and of the given
+-- lanes, in their order; last comes a row without a message: the position after them. It is the given one when nothing is new. Not
+-- beyond `_until_id` when `_b` is the tick `_until_tick`. Without a queue every row is returned.
+create or replace function read_log(
+  _queue integer, _lanes bigint, _a ticks, _b ticks, _id bigint, _until_tick bigint, _until_id bigint, _limit integer,
   _since timestamptz, _before timestamptz
 ) returns setof stream_row
 language plpgsql set search_path from current set jit = off set enable_nestloop = off set plan_cache_mode = force_generic_plan
@@ -80,28 +112,14 @@ declare
   whole constant bigint := 9223372036854775807;
   stream_name text;
   by_headers boolean;
-  a ticks;
-  b ticks;
+  a ticks := _a;
+  b ticks := _b;
   look record;
 begin
-  if _id < whole then
-    a := tick_of(_base);
-    b := tick_of(_tick);
-  else
-    a := tick_of(_tick);
-    b := case when _until_tick is null then newest_tick() else tick_of(_until_tick) end;
-    if b.number <= a.number then
-      return next row(_id, _base, _tick, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)::stream_row;
-      return;
-    end if;
-    if b.floor_id > a.floor_id then
-      select * into b from ticks where number > a.number and floor_id > a.floor_id order by number limit 1;
-    end if;
+  if b.number <= a.number then
+    return next row(_id, a.number, a.number, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)::stream_row;
+    return;
   end if;
-  if a.number is null or b.number is null then
-    raise exception 'Cannot read: the log is kept from tick % on, and the position is older', (select min(number) from ticks) using errcode = 'PH012';
-  end if;
-
   if b.floor_id > a.floor_id then
     select 'moved', least(b.floor_id, case when _id < whole then _id else a.floor_id end + 20 * _limit) into look;
     b.top_id := b.floor_id;
@@ -123,7 +141,8 @@ begin
   mine as materialized (
     select k.exchange, k.routing_key, k.type
     from kinds k
-    where k.exchange = '' and k.routing_key = stream_name
+    where _queue is null
+      or k.exchange = '' and k.routing_key = stream_name
       or exists (
         select from bindings b
         join exchanges e on e.name = b.exchange

@@ -1,5 +1,5 @@
 import type { Claimed } from '../postgres/claim.ts'
-import type { DeliveryFacts } from '../rules/delivery.ts'
+import type { DeliveryFacts, MessageFacts } from '../rules/delivery.ts'
 import { decrypted, type Keyring, mayBeEncrypted } from '../rules/encryption.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 
@@ -24,6 +24,18 @@ export interface FactsOf {
 
 /** What is known of a claimed delivery whose message the log still holds. */
 export function factsOf(row: Claimed, { queue, attempt, payload }: FactsOf): DeliveryFacts {
+  return {
+    ...messageFactsOf(row, payload),
+    queue: queue.name,
+    attempt,
+    maxAttempts: queue.retry.maxAttempts,
+    crashes: row.crashes,
+    errors: row.history,
+  }
+}
+
+/** The same of the message alone. */
+export function messageFactsOf(row: Claimed, payload: unknown): MessageFacts {
   const body = row.body!
   return {
     id: row.messageId,
@@ -40,10 +52,6 @@ export function factsOf(row: Claimed, { queue, attempt, payload }: FactsOf): Del
     correlationId: body.correlationId ?? undefined,
     causationId: body.causationId ?? undefined,
     publishedAt: body.publishedAt,
-    queue: queue.name,
-    attempt,
-    maxAttempts: queue.retry.maxAttempts,
-    crashes: row.crashes,
-    errors: row.history,
+    position: row.message,
   }
 }

@@ -2,6 +2,7 @@ import {
   DedupeBusy,
   DedupeConflict,
   InvalidMessage,
+  LogTrimmed,
   QueueNotEmpty,
   SchemaMissing,
   UnknownExchange,
@@ -23,6 +24,8 @@ export function refusal(t: Tables, error: unknown): unknown {
       return new UnknownExchange(/exchange "([^"]*)"/.exec(message)?.[1] ?? '?')
     case 'PH003':
       return new UnknownQueue(name)
+    case 'PH012':
+      return new LogTrimmed(message.replace(/^Cannot read: /, ''), { cause: error })
     case 'PH030':
       return new DedupeConflict(name)
     case 'PH031':

@@ -54,7 +54,10 @@ export interface ReadFrom {
 export function readStream(t: Tables, { queue, lanes, from, limit, until, since, before }: ReadFrom): Query<Row> {
   return {
     name: 'posthaste.read_stream',
-    text: `select * from ${t.of('read_stream')}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    text: `
+      select r.*
+      from ${t.of('ticks_for')}($3, $4, $5, $6) p
+      cross join lateral ${t.of('read_log')}($1, $2, p.a, p.b, $5, $6, $7, $8, $9, $10) r`,
     values: [
       queue,
       storedLanes(lanes),
@@ -81,7 +84,7 @@ export function chunkOf(rows: Row[]): Chunk {
 
 const NO_HISTORY: readonly AttemptError[] = Object.freeze([])
 
-function streamRow(row: Row): StreamRow {
+export function streamRow(row: Row): StreamRow {
   return {
     priority: 9 - row.priority,
     position: String(row.id),

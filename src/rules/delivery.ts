@@ -3,8 +3,8 @@ import { type CompleteOutcome, type Outcome, Outcomes, type PauseRequest, type R
 
 export type { AttemptError }
 
-/** What is known of one attempt: the message, the queue, and what came before. */
-export interface DeliveryFacts<Payload = unknown> {
+/** A message, as the log has it. */
+export interface MessageFacts<Payload = unknown> {
   /** The message's id, a uuid made by its producer: the same at every attempt, in every queue. The key for idempotent calls. */
   readonly id: string
   readonly type: string
@@ -24,6 +24,12 @@ export interface DeliveryFacts<Payload = unknown> {
   readonly correlationId: string | undefined
   readonly causationId: string | undefined
   readonly publishedAt: Date
+  /** Its place in the log, a whole number in text: given when it was published, so a message that was committed late may have a low one. */
+  readonly position: string
+}
+
+/** What is known of one attempt: the message, the queue, and what came before. */
+export interface DeliveryFacts<Payload = unknown> extends MessageFacts<Payload> {
   readonly queue: string
   /** 1 for the first. */
   readonly attempt: number

@@ -1289,6 +1289,11 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function log_kept_from()
+returns bigint
+language sql stable
+  set search_path=⟨schema⟩, pg_temp;
+
 create function look_at_groups(_groups integer[])
 returns TABLE(grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint, moved bigint)
 language sql
@@ -1650,12 +1655,23 @@ language sql stable
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function read_stream(_queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _limit integer, _since timestamp with time zone, _before timestamp with time zone)
+create function read_log(_queue integer, _lanes bigint, _a ticks, _b ticks, _id bigint, _until_tick bigint, _until_id bigint, _limit integer, _since timestamp with time zone, _before timestamp with time zone)
 returns SETOF stream_row
 language plpgsql
   set enable_nestloop=off
   set jit=off
   set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
+create function read_on(_queue integer, _a text, _b text, _id bigint, _kept_from bigint, _since timestamp with time zone, _limit integer, _bytes bigint)
+returns TABLE(message stream_row, a text, b text, after bigint, kept_from bigint)
+language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function reader_at(_base bigint, _tick bigint, _id bigint, OUT a text, OUT b text, OUT kept_from bigint)
+returns record
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function ready_queues(_queues integer[])
@@ -2026,6 +2042,17 @@ returns ticks
 language plpgsql
   set enable_seqscan=off
   set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function tick_within(_a ticks, _b ticks)
+returns ticks
+language plpgsql
+  set enable_seqscan=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function ticks_for(_base bigint, _tick bigint, _id bigint, _until_tick bigint, OUT a ticks, OUT b ticks)
+returns record
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function top_id()

@@ -18,6 +18,7 @@ const FACTS: DeliveryFacts<{ a: number }> = {
   correlationId: undefined,
   causationId: undefined,
   publishedAt: new Date(0),
+  position: '1',
   queue: 'billing',
   attempt: 1,
   maxAttempts: 10,
