@@ -145,8 +145,10 @@ export {
 } from './rules/topology.ts'
 export type { Upcasters } from './rules/upcast.ts'
 export type { MessageLimits } from './rules/validate.ts'
+export { type Fault, type FaultKind, type HandledLine, type HandledRecord, handledRecord } from './rules/verify.ts'
 export type { ScheduleOptions, Schedules, StoredSchedule } from './schedules.ts'
 export type { Partition, Paused, QueueStatus, Rates, RelayStatus, Status } from './status.ts'
+export type { GroupVerdict, Verdict, VerifyOptions } from './stream/verify.ts'
 export type {
   Counted,
   From,

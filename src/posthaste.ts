@@ -43,9 +43,11 @@ import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/
 import { horizonMs } from './rules/provider.ts'
 import { longestRetryMs } from './rules/retry.ts'
 import { defineTopology, type QueueSettings, type Topology } from './rules/topology.ts'
+import type { HandledLine } from './rules/verify.ts'
 import { type ScheduleOptions, Schedules } from './schedules.ts'
 import { type Status, status } from './status.ts'
 import { readLog } from './stream/read.ts'
+import { type Verdict, type VerifyOptions, verify } from './stream/verify.ts'
 import { type ReadOptions, Stream } from './stream.ts'
 import { type DeclareOptions, type StoredTopology, type TopologyDiff, TopologyStore } from './topology.ts'
 import { type Trace, type TraceOptions, trace } from './trace.ts'
@@ -368,6 +370,18 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    */
   tail(options?: ReadOptions): AsyncGenerator<MessageFacts, void, undefined> {
     return readLog({ context: this.#context as Context, claims: this.#claimLoop, stream: null }, options)
+  }
+
+  /**
+   * Judges what handlers of streams have written down, by the log: of each group whether every message that it has passed was handled,
+   * once, and those of a key in their order. `handledRecord` reads a line of such a file; `posthaste verify` does it all.
+   *
+   * ```ts
+   * const { ok, groups } = await posthaste.verify([{ line: 1, group: 'fraud', key: 'o1', messageId: id }], { stream: 'ledger' })
+   * ```
+   */
+  verify(records: Iterable<HandledLine> | AsyncIterable<HandledLine>, options?: VerifyOptions): Promise<Verdict> {
+    return verify(this.#context as Context, records, options)
   }
 
   /**

@@ -46,6 +46,14 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'pause, resume, purge or delete a queue, or cancel a delivery',
     load: async () => (await import('./queue.ts')).queueCommand(),
   },
+  tail: {
+    summary: 'follow what is published, live',
+    load: async () => (await import('./tail.ts')).tailCommand(),
+  },
+  verify: {
+    summary: 'judge by the log what handlers of streams have written down',
+    load: async () => (await import('./verify.ts')).verifyCommand(),
+  },
   dead: {
     summary: 'list, show, redrive or purge dead letters',
     load: async () => (await import('./dead.ts')).deadCommand(),
