@@ -188,6 +188,18 @@ begin
   from after;
 end $$;
 
+-- The same after a position: see ticks_for.
+create or replace function read_stream(
+  _queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _limit integer,
+  _since timestamptz, _before timestamptz
+) returns setof stream_row
+language sql set search_path from current
+as $$
+  select r.*
+  from ticks_for(_base, _tick, _id, _until_tick) p
+  cross join lateral read_log(_queue, _lanes, p.a, p.b, _id, _until_tick, _until_id, _limit, _since, _before) r
+$$;
+
 -- The position before the first message that a time, or anything later, was published at; what is older comes too, and is to be
 -- passed over by the time of its publishing.
 create or replace function position_at_time(_at timestamptz, out base bigint, out tick bigint, out id bigint)

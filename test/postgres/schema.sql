@@ -1669,6 +1669,11 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function read_stream(_queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _limit integer, _since timestamp with time zone, _before timestamp with time zone)
+returns SETOF stream_row
+language sql
+  set search_path=⟨schema⟩, pg_temp;
+
 create function reader_at(_base bigint, _tick bigint, _id bigint, OUT a text, OUT b text, OUT kept_from bigint)
 returns record
 language plpgsql
