@@ -31,16 +31,20 @@ export interface Candidate {
   readonly about: string
 }
 
+/** What has names in a database. */
+export type Kind = 'queue' | 'stream' | 'group'
+
+/** The names that there are of a kind, in the database that the words lead to; of a stream's groups, where it is named. */
+export type NamesOf = (kind: Kind, before: readonly string[], stream?: string) => Promise<readonly string[]>
+
 /** What may stand where the last of the words is, given those before it. Words leave out the program's own name. */
-export async function candidates(
-  root: Shaped,
-  words: readonly string[],
-  queues: (before: readonly string[]) => Promise<readonly string[]>,
-): Promise<Candidate[]> {
+export async function candidates(root: Shaped, words: readonly string[], names: NamesOf): Promise<Candidate[]> {
   const before = words.slice(0, -1)
   const begun = words.at(-1) ?? ''
-  const { command: at, arguments: given, option } = place(root, before)
-  const found = option ? await valuesOf(option, before, queues) : await wordsOf(at, given, begun, before, queues)
+  const { command: at, given, option } = place(root, before)
+  const found = option
+    ? await valuesOf(option, before, names)
+    : await wordsOf({ command: at, given }, begun, before, names)
   return found.filter(({ value }) => value.startsWith(begun))
 }
 
@@ -48,7 +52,7 @@ type Option = Shaped['options'][number]
 
 function place(root: Shaped, words: readonly string[]) {
   let command: CommandUnknownOpts = root
-  let given = 0
+  let given: string[] = []
   let option: Option | undefined
   for (const word of words) {
     if (option) {
@@ -58,19 +62,18 @@ function place(root: Shaped, words: readonly string[]) {
       option = named && (named.required || named.optional) ? named : undefined
     } else {
       const inner = command.commands.find((each) => each.name() === word)
-      if (inner) [command, given] = [inner, 0]
-      else given += 1
+      if (inner) [command, given] = [inner, []]
+      else given.push(word)
     }
   }
-  return { command, arguments: given, option }
+  return { command, given, option }
 }
 
 async function wordsOf(
-  at: Shaped,
-  given: number,
+  { command: at, given }: { readonly command: Shaped; readonly given: readonly string[] },
   begun: string,
   before: readonly string[],
-  queues: (before: readonly string[]) => Promise<readonly string[]>,
+  names: NamesOf,
 ): Promise<Candidate[]> {
   if (begun.startsWith('-')) {
     return [...at.options.map(({ long, description }) => ({ value: long ?? '', about: description })), HELP]
@@ -78,37 +81,37 @@ async function wordsOf(
   const commands = at.commands
     .filter((each) => !each.name().startsWith('__'))
     .map((each) => ({ value: each.name(), about: each.summary() || each.description() }))
-  const argument = at.registeredArguments[Math.min(given, at.registeredArguments.length - 1)]
-  if (!argument || (given >= at.registeredArguments.length && !argument.variadic)) return commands
+  const argument = at.registeredArguments[Math.min(given.length, at.registeredArguments.length - 1)]
+  if (!argument || (given.length >= at.registeredArguments.length && !argument.variadic)) return commands
   if (argument.argChoices) return [...commands, ...argument.argChoices.map((value) => ({ value, about: '' }))]
-  return argument.name() === 'queue' ? [...commands, ...named(await queues(before))] : commands
+  const kind = KINDS.find((each) => each === argument.name())
+  return kind ? [...commands, ...named(kind, await names(kind, before, given[0]))] : commands
 }
+
+const KINDS: readonly Kind[] = ['queue', 'stream', 'group']
 
 const HELP = { value: '--help', about: 'how it is used' }
 
-async function valuesOf(
-  option: Option,
-  before: readonly string[],
-  queues: (before: readonly string[]) => Promise<readonly string[]>,
-): Promise<Candidate[]> {
+async function valuesOf(option: Option, before: readonly string[], names: NamesOf): Promise<Candidate[]> {
   if (option.argChoices) return option.argChoices.map((value) => ({ value, about: '' }))
-  return option.long === '--queue' ? named(await queues(before)) : []
+  const kind = KINDS.find((each) => `--${each}` === option.long)
+  return kind ? named(kind, await names(kind, before, before[before.indexOf('--stream') + 1])) : []
 }
 
-function named(queues: readonly string[]): Candidate[] {
-  return queues.map((value) => ({ value, about: 'queue' }))
+function named(kind: Kind, names: readonly string[]): Candidate[] {
+  return names.map((value) => ({ value, about: kind }))
 }
 
 const PATIENCE_MS = 1_500
 
-/** The queues of the database that the words lead to; none when it does not answer soon. */
-export async function queueNames(before: readonly string[]): Promise<readonly string[]> {
+/** Of the database that the words lead to; none when it does not answer soon. */
+export const storedNames: NamesOf = async (kind, before, stream) => {
   const { promise: late, resolve } = Promise.withResolvers<readonly string[]>()
   setTimeout(() => resolve([]), PATIENCE_MS).unref()
-  return await Promise.race([late, storedQueues(before).catch(() => [])])
+  return await Promise.race([late, namesStored(kind, before, stream).catch(() => [])])
 }
 
-async function storedQueues(before: readonly string[]): Promise<readonly string[]> {
+async function namesStored(kind: Kind, before: readonly string[], stream?: string): Promise<readonly string[]> {
   const { withPosthaste } = await import('./open.ts')
   const said = (flag: string) => before[before.indexOf(flag) + 1] ?? undefined
   const given = (flag: string) => (before.includes(flag) ? said(flag) : undefined)
@@ -116,8 +119,10 @@ async function storedQueues(before: readonly string[]): Promise<readonly string[
   return await withPosthaste(
     { ...where, applicationName: 'posthaste completion', json: true },
     async ({ posthaste }) => {
+      if (kind === 'group')
+        return stream === undefined ? [] : (await posthaste.stream(stream).groups()).map(({ group }) => group)
       const { queues } = await posthaste.topology()
-      return queues.map(({ name }) => name)
+      return queues.filter((queue) => kind === 'queue' || queue.kind === 'stream').map(({ name }) => name)
     },
   )
 }

@@ -46,6 +46,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'pause, resume, purge or delete a queue, or cancel a delivery',
     load: async () => (await import('./queue.ts')).queueCommand(),
   },
+  stream: {
+    summary: 'groups of a stream: lag, seek, replay, pause, and what is blocked',
+    load: async () => (await import('./stream.ts')).streamCommand(),
+  },
   tail: {
     summary: 'follow what is published, live',
     load: async () => (await import('./tail.ts')).tailCommand(),
@@ -125,9 +129,9 @@ export async function wholeProgram(): Promise<Shaped> {
 }
 
 async function complete(words: readonly string[]): Promise<void> {
-  const { candidates, printCandidates, queueNames } = await import('./completion.ts')
+  const { candidates, printCandidates, storedNames } = await import('./completion.ts')
   const root = await rootFor(...(words[0] === undefined ? [] : [words[0]]))
-  printCandidates(await candidates(root, words, queueNames))
+  printCandidates(await candidates(root, words, storedNames))
 }
 
 async function rootFor(...loaded: readonly string[]): Promise<Shaped> {

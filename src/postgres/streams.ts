@@ -692,6 +692,11 @@ export function parkedOf(t: Tables, group: number, key: string | null, limit: nu
   }
 }
 
+/** Makes the heads of all parked keys due. */
+export function releaseKeys(t: Tables, group: number): Query<{ released: number }> {
+  return { text: `select ${t.of('release_keys')}($1) as released`, values: [group] }
+}
+
 /** Makes the head of a parked key due; false: there is no such key. */
 export function retryKey(t: Tables, group: number, key: string): Query<{ done: boolean }> {
   return { text: `select ${t.of('retry_key')}($1, $2) as done`, values: [group, key] }

@@ -16,6 +16,7 @@ import {
   pauseGroup,
   positionOfMessage,
   type Range,
+  releaseKeys,
   replayGroup,
   resumeGroup,
   retryKey,
@@ -197,6 +198,15 @@ export class Group {
       skipHead(tables, await this.#number(), key, options.by ?? null),
     )
     return done
+  }
+
+  /** Attempts the heads of all that is parked now, also of what was held; what waits behind each follows in order. Answers how many keys. */
+  async release(): Promise<number> {
+    const [{ released } = { released: 0 }] = await ask(
+      this.#context,
+      releaseKeys(this.#context.tables, await this.#number()),
+    )
+    return released
   }
 
   // Up to what is there now, or up to a time or a message, which is the last.

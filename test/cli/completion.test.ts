@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { candidates } from '../../src/cli/completion.ts'
+import { candidates, type NamesOf } from '../../src/cli/completion.ts'
 import { scripts } from '../../src/cli/completion-scripts.ts'
 import { wholeProgram } from '../../src/cli/program.ts'
 import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
@@ -14,8 +14,9 @@ import { everyCommand } from '../support/program.ts'
 vi.setConfig({ testTimeout: 120_000 })
 
 const root = await wholeProgram()
-const QUEUES = async () => ['billing', 'mail']
-const offered = async (line: string) => (await candidates(root, line.split(' '), QUEUES)).map(({ value }) => value)
+const NAMES: NamesOf = async (kind, _before, stream) =>
+  ({ queue: ['billing', 'mail'], stream: ['ledger'], group: [`${stream}-readers`] })[kind]
+const offered = async (line: string) => (await candidates(root, line.split(' '), NAMES)).map(({ value }) => value)
 
 let database: TestDatabase
 let home: ReturnType<typeof scratch>
@@ -51,6 +52,9 @@ describe('what may follow', () => {
     expect(await offered('completion ')).toEqual(['bash', 'zsh', 'fish'])
     expect(await offered('peek b')).toEqual(['billing'])
     expect(await offered('dead list --queue ')).toEqual(['billing', 'mail'])
+    expect(await offered('tail ')).toEqual(['ledger'])
+    expect(await offered('stream seek ledger ')).toEqual(['ledger-readers'])
+    expect(await offered('verify x.ndjson --stream ledger --group ')).toEqual(['ledger-readers'])
     expect(await offered('publish --type ')).toEqual([])
   })
 })

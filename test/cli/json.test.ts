@@ -17,7 +17,7 @@ vi.setConfig({ testTimeout: 120_000 })
 const Known = defineMessage('known', z.object({ n: z.int() }))
 const topology = defineTopology({
   exchanges: { orders: 'topic' },
-  queues: { billing: {}, mail: {}, old: {} },
+  queues: { billing: {}, mail: {}, old: {}, ledger: { kind: 'stream', from: [{ exchange: 'orders' }] } },
   contracts: [Known],
 })
 const COMMANDS = await everyCommand()
@@ -44,6 +44,17 @@ const CALLS: Readonly<Record<string, string>> = {
   'queue purge': 'queue purge old --yes',
   'queue delete': 'queue delete old --yes',
   'queue cancel': 'queue cancel mail 0190a000-0000-7000-8000-000000000001',
+  'stream groups': 'stream groups ledger',
+  'stream blocked': 'stream blocked ledger',
+  'stream pause': 'stream pause ledger',
+  'stream resume': 'stream resume ledger',
+  'stream retry': 'stream retry ledger --key o1',
+  'stream release': 'stream release ledger',
+  'stream skip': 'stream skip ledger --key o1 --yes',
+  'stream replay': 'stream replay ledger --from earliest --dry-run',
+  'stream seek': 'stream seek ledger --to earliest --dry-run',
+  'stream delete': 'stream delete ledger gone --yes',
+  verify: `verify ${join(home.path, 'handled.ndjson')} --stream ledger`,
   'dead list': 'dead list',
   'dead show': 'dead show 1',
   'dead redrive': 'dead redrive 2',
@@ -64,6 +75,7 @@ const CALLS: Readonly<Record<string, string>> = {
 /** Those that are not a question and an answer, with where they are compared instead. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   relay: 'below',
+  tail: 'below',
   demo: 'test/demo/demo.test.ts',
 }
 
@@ -82,6 +94,16 @@ beforeAll(async () => {
   await database.pool.query('select * from posthaste.relay_cycle(1000, true)')
   await database.pool.query(
     `select posthaste.dead_letter(lease_id, token, position, 'no such account') from posthaste.receive('billing', 10)`,
+  )
+  await database.pool.query(`
+    select posthaste.make_group((select id from posthaste.queues where name = 'ledger'), 'gone', 0, 0, 9223372036854775807, null);
+    with made as (select grp from posthaste.make_group((select id from posthaste.queues where name = 'ledger'), 'ledger', 0, 0, 9223372036854775807, null)),
+    head as (insert into posthaste.parked (grp, key, message, message_id) select grp, 'o1', 1, gen_random_uuid() from made)
+    insert into posthaste.parked_keys (grp, key, lane, scope, attempts, history, due_at)
+    select grp, 'o1', 0, 'key', 1, '[{"name":"Error","message":"no"}]', clock_timestamp() + interval '1 hour' from made`)
+  writeFileSync(
+    join(home.path, 'handled.ndjson'),
+    '{"group":"ledger","key":null,"messageId":"0190a000-0000-7000-8000-00000000000b"}\n',
   )
   writeFileSync(
     join(home.path, 'posthaste.config.ts'),
@@ -120,6 +142,14 @@ test('every line of posthaste relay --json has its shape', async () => {
   await ended
   expect(lines.length).toBeGreaterThan(2)
   expect(lines.flatMap((line) => deviations(shapeOf(relay), JSON.parse(line)))).toEqual([])
+})
+
+test('every line of posthaste tail --json has its shape', async () => {
+  const tail = COMMANDS.find(({ path }) => path === 'tail')!
+  const args = ['tail', '--from', 'earliest', '--no-follow', '--json', '--url', database.url]
+  const lines = (await cli(args)).stdout.trim().split('\n')
+  expect(lines.length).toBeGreaterThan(2)
+  expect(lines.flatMap((line) => deviations(shapeOf(tail), JSON.parse(line)))).toEqual([])
 })
 
 test('a shape that is left is told of, path by path', () => {
