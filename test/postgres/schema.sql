@@ -1759,6 +1759,12 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function release_keys(_group integer)
+returns integer
+language plpgsql
+  set lock_timeout=10s
+  set search_path=⟨schema⟩, pg_temp;
+
 create function release_lanes(_lease bigint, _token uuid)
 returns boolean
 language plpgsql

@@ -167,13 +167,16 @@ test('a reader whose connections are cut again and again misses nothing and gets
   await reading.start({ relay: false })
   const read = gathered(reading.stream(b.stream).read({ from: 'earliest', signal: stopper().signal }))
   const published: string[] = []
+  let cut = 0
   for (let round = 0; round < 8; round += 1) {
     published.push(...(await b.publish(200, undefined, round * 200)))
     await read.had(round * 200 + 1)
-    await b.pool.query(
-      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    const { rowCount } = await b.pool.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ~ 'posthaste.*read_on' and pid <> pg_backend_pid()`,
     )
+    cut += rowCount!
   }
+  expect(cut).toBeGreaterThan(0)
   await read.had(1_600)
   expect(read.ids()).toEqual(published)
 })
