@@ -121,7 +121,7 @@ begin
     return;
   end if;
   if b.floor_id > a.floor_id then
-    select 'moved', least(b.floor_id, case when _id < whole then _id else a.floor_id end + 20 * _limit) into look;
+    select 'moved' as state, least(b.floor_id, case when _id < whole then _id else a.floor_id end + 20 * _limit) as edge into look;
     b.top_id := b.floor_id;
   else
     look := look_between(_id, a, b, a.floor_id, _limit);
