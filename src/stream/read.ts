@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { ask } from '../ask.ts'
 import type { ClaimLoop } from '../consumer/claim-loop.ts'
-import { messageFactsOf, plainPayload } from '../consumer/facts.ts'
+import { clearPayload, messageFactsOf, plainPayload } from '../consumer/facts.ts'
 import type { Context } from '../context.ts'
+import { KeyLost } from '../errors.ts'
 import { abortable } from '../machinery/abortable.ts'
 import { Backoff } from '../machinery/backoff.ts'
 import { Knock } from '../machinery/knock.ts'
@@ -74,7 +75,7 @@ export async function* readLog(
     for (let rows = await reader.next(); rows !== undefined; rows = await reader.next()) {
       for (const row of rows) {
         if (over.signal.aborted) return
-        const message = messageFactsOf(row, plainPayload(row))
+        const message = messageFactsOf(row, readable(row, of.context.keys))
         if (isWanted(message, filter)) yield message
       }
     }
@@ -166,6 +167,17 @@ class Reader {
         await new Knock().heard(this.#backoff.next(), this.#signal)
       }
     }
+  }
+}
+
+// What no key of this process opens is read as it is stored.
+function readable(row: StreamRow, keys: Context['keys']): unknown {
+  if (keys === undefined) return plainPayload(row)
+  try {
+    return clearPayload(row, keys)
+  } catch (error) {
+    if (error instanceof KeyLost) return plainPayload(row)
+    throw error
   }
 }
 

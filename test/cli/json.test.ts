@@ -100,7 +100,7 @@ beforeAll(async () => {
     with made as (select grp from posthaste.make_group((select id from posthaste.queues where name = 'ledger'), 'ledger', 0, 0, 9223372036854775807, null)),
     head as (insert into posthaste.parked (grp, key, message, message_id) select grp, 'o1', 1, gen_random_uuid() from made)
     insert into posthaste.parked_keys (grp, key, lane, scope, attempts, history, due_at)
-    select grp, 'o1', 0, 'key', 1, '[{"name":"Error","message":"no"}]', clock_timestamp() + interval '1 hour' from made`)
+    select grp, 'o1', 0, 'key', 1, '[{"attempt":1,"at":"2026-01-01T00:00:00Z","name":"Error","message":"no"}]', clock_timestamp() + interval '1 hour' from made`)
   writeFileSync(
     join(home.path, 'handled.ndjson'),
     '{"group":"ledger","key":null,"messageId":"0190a000-0000-7000-8000-00000000000b"}\n',
