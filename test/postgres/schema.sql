@@ -1292,6 +1292,7 @@ language plpgsql
 create function log_kept_from()
 returns bigint
 language sql stable
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function look_at_groups(_groups integer[])
@@ -1672,11 +1673,13 @@ language plpgsql
 create function read_stream(_queue integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _until_tick bigint, _until_id bigint, _limit integer, _since timestamp with time zone, _before timestamp with time zone)
 returns SETOF stream_row
 language sql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function reader_at(_base bigint, _tick bigint, _id bigint, OUT a text, OUT b text, OUT kept_from bigint)
 returns record
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function ready_queues(_queues integer[])
@@ -1762,6 +1765,7 @@ language plpgsql
 create function release_keys(_group integer)
 returns integer
 language plpgsql
+  set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
@@ -2059,11 +2063,13 @@ create function tick_within(_a ticks, _b ticks)
 returns ticks
 language plpgsql
   set enable_seqscan=off
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function ticks_for(_base bigint, _tick bigint, _id bigint, _until_tick bigint, OUT a ticks, OUT b ticks)
 returns record
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function top_id()
