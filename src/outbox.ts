@@ -141,6 +141,10 @@ export class Outbox {
   async #append(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
     const [only] = messages
     if (queryable.prepares && only && messages.length === 1 && isPlain(only)) return this.#appendOne(queryable, only)
+    return await this.#appendCalls(queryable, messages)
+  }
+
+  async #appendCalls(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
     const published: Published[] = []
     for (const call of callsOf(messages))
       published.push(...(await this.#run(queryable, publishAll(this.#tables, call))))
@@ -150,6 +154,7 @@ export class Outbox {
   async #appendOne(queryable: Queryable, message: CheckedMessage): Promise<Published[]> {
     const { name, text, values } = publishOne(this.#tables, message)
     const { rowCount } = await this.#ask(() => queryable.query(text, values, { name }))
+    if (rowCount !== 1 && message.envelope.key === undefined) return await this.#appendCalls(queryable, [message])
     if (rowCount !== 1) throw new UnknownExchange(message.envelope.exchange)
     return [{ id: message.envelope.id, duplicate: false }]
   }

@@ -146,3 +146,22 @@ begin
   end if;
   return true;
 end $$;
+
+-- Whether a queue's `stream` says that its readers put keys aside.
+create or replace function parks_keys(_stream jsonb) returns boolean
+language sql immutable
+as $$ select coalesce(_stream ->> 'headOfLine' = 'park-key', false) $$;
+
+-- Refuses a message without a key that would go to a stream whose readers keep the order of keys.
+create or replace function refuse_keyless(_exchange text, _routing_key text, _type text, _headers json) returns boolean
+language plpgsql set search_path from current
+as $$
+declare
+  stream_name text := (
+    select q.name from queues q
+    where parks_keys(q.stream) and stream_admits(q.id, coalesce(_exchange, ''), coalesce(_routing_key, ''), _type, _headers)
+    limit 1);
+begin
+  return stream_name is null
+    or refuse_message(_type, format('key is missing, and stream "%s" keeps messages in the order of their keys', stream_name));
+end $$;

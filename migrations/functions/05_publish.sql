@@ -43,8 +43,11 @@ declare
   known text[];
   chosen uuid[];
   fresh uuid[];
+  orders boolean;
 begin
-  select payload_bytes, array(select name from exchanges) into max_bytes, known from settings;
+  select payload_bytes, array(select name from exchanges), exists (select from queues where parks_keys(stream))
+  into max_bytes, known, orders
+  from settings;
   if strpos(messages, '\u') > 0 and messages ~* '\\u(0000|d[89a-f])' then
     perform refuse_unreadable(messages);
   end if;
@@ -77,6 +80,7 @@ begin
       body text, content_type text)
     where checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
                   m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, max_bytes, known)
+      and (m.key is not null or not orders or refuse_keyless(m.exchange, m.routing_key, m.type, m.headers))
     returning message_id::text, 'false';
     return;
   end if;
@@ -107,6 +111,7 @@ begin
     where not m.repeated
       and checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
                   m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, max_bytes, known)
+      and (m.key is not null or not orders or refuse_keyless(m.exchange, m.routing_key, m.type, m.headers))
     order by m.n
     returning 1
   )

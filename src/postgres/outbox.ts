@@ -15,7 +15,8 @@ export interface Published {
 
 /**
  * Appends one plain message, in a statement that the connection has prepared: a third of the work of `publish_all`, which reads
- * JSON and checks what the client has checked already. It adds no row when the exchange does not exist.
+ * JSON and checks what the client has checked already. It adds no row when the exchange does not exist, nor when the message has no
+ * key and a stream anywhere keeps the order of keys: then it is for `publish_all` to say.
  */
 export function publishOne(t: Tables, { envelope, headers, payload }: CheckedMessage): Query<never> {
   const { id, exchange, routing_key, type, version, key, priority, correlation_id, causation_id } = envelope
@@ -25,7 +26,8 @@ export function publishOne(t: Tables, { envelope, headers, payload }: CheckedMes
       insert into ${t.of('outbox')} (message_id, exchange, routing_key, type, version, key, priority, correlation_id, causation_id, headers, payload)
       select $1::uuid, e.name, $3::text, $4::text, $5::integer, $6::text, $7::smallint, $8::text, $9::text, $10::json, $11::json
       from ${t.of('exchanges')} e
-      where e.name = $2::text`,
+      where e.name = $2::text
+        and ($6::text is not null or not exists (select from ${t.of('queues')} q where ${t.of('parks_keys')}(q.stream)))`,
     values: [
       id,
       exchange,

@@ -1489,6 +1489,10 @@ language sql stable
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function parks_keys(_stream jsonb)
+returns boolean
+language sql immutable;
+
 create function pass_lanes(_group integer, _lanes bigint[], _numbers bigint[], _base bigint, _tick bigint, _id bigint, _replay integer, OUT held bigint, OUT number bigint)
 returns record
 language plpgsql
@@ -1727,6 +1731,11 @@ create function refold_tally()
 returns void
 language sql
   set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function refuse_keyless(_exchange text, _routing_key text, _type text, _headers json)
+returns boolean
+language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function refuse_message(_type text, _reason text, _code text DEFAULT 'PH001'::text)

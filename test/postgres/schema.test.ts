@@ -57,6 +57,7 @@ const WITHOUT_PATH = [
   'lock_class',
   'must_be_settled',
   'name_problem',
+  'parks_keys',
   'prepare_to_wait',
   'refuse_message',
   'refuse_unreadable',
