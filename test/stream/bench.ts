@@ -37,7 +37,6 @@ export async function bench(options: StreamOptions = {}, given?: TestDatabase) {
     const own = new pg.Pool({ connectionString: url, max: more.max ?? 15 })
     own.on('error', () => {})
     const posthaste = new Posthaste({ database: pgDatabase(own), topology })
-    posthaste.on('error', ({ where, error }) => console.error(where, error))
     onTestFinished(async () => {
       await posthaste.stop({ timeoutMs: 0 })
       if (!own.ended) await own.end()
@@ -65,8 +64,10 @@ export async function bench(options: StreamOptions = {}, given?: TestDatabase) {
   }
   const effects = async (group = stream): Promise<{ message_id: string; account: string; n: number }[]> =>
     (await pool.query('select message_id, account, n from effects where grp = $1 order by seq', [group])).rows
+  const counted = async (group: string): Promise<number> =>
+    (await pool.query('select count(*)::int as n from effects where grp = $1', [group])).rows[0].n
   const handled = (count: number, group = stream, timeoutMs = 20_000) =>
-    until(async () => (await effects(group)).length >= count, { timeoutMs, what: `${count} effects of ${group}` })
+    until(async () => (await counted(group)) >= count, { timeoutMs, what: `${count} effects of ${group}` })
   return { url, pool, stream, exchange, topology, process, Moved, publish, effects, handled }
 }
 
