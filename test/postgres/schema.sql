@@ -1736,6 +1736,7 @@ language sql
 create function refuse_keyless(_exchange text, _routing_key text, _type text, _headers json)
 returns boolean
 language plpgsql
+  set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function refuse_message(_type text, _reason text, _code text DEFAULT 'PH001'::text)
