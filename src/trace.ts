@@ -69,6 +69,7 @@ export interface TracedEffect {
   readonly endedAt: Date | null
 }
 
+/** How far a trace follows. */
 export interface TraceOptions {
   /** How deep to follow what was published because of it: 0 to 10. @default 3 */
   readonly depth?: number
