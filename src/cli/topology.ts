@@ -24,11 +24,7 @@ function showCommand() {
         example: 'posthaste topology show',
         json: `{"version":1,
    "exchanges":[{"name","kind","owner","declaredAt"}],
-<<<<<<< HEAD
    "queues":[{"name","kind","retry":{"maxAttempts","strategy","minMs","maxMs","factor","jitter","delaysMs"?},"maxCrashes","deadLetter","newerVersions","flow":{…},"stream","owner","declaredAt"}],
-=======
-   "queues":[{"name","kind","retry":{"maxAttempts","strategy","minMs","maxMs","factor","jitter","delaysMs"?},"maxCrashes","deadLetter","stream","newerVersions","flow","owner","declaredAt"}],
->>>>>>> 704db12 (Open what is encrypted when the log is read, and tell of the new commands)
    "bindings":[{"exchange","queue","routingKey","type","match","arguments","owner"}]}`,
       }),
     )
