@@ -57,7 +57,7 @@ export interface TracedDelivery {
   readonly history: readonly AttemptError[]
 }
 
-/** How far a trace follows. */
+/** An operation of the effect ledger that a handler of the message ran. */
 export interface TracedEffect {
   readonly operation: string
   readonly state: 'started' | 'succeeded' | 'failed' | 'unknown' | 'needs_review'

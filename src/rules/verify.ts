@@ -33,7 +33,14 @@ const RECORD = z.object({
     .transform((at) => (at == null ? null : String(at))),
 })
 
-/** The record of a line; undefined when it is none. */
+/**
+ * The record of a line; undefined when it is none.
+ *
+ * ```ts
+ * const record = handledRecord('{"group":"fraud","key":"a","messageId":"01a21ca6-1140-7aaf-b98a-8f72baf98f5d"}')
+ * if (record === undefined) log.info('not a record')
+ * ```
+ */
 export function handledRecord(text: string): HandledRecord | undefined {
   try {
     return RECORD.safeParse(JSON.parse(text)).data
@@ -55,6 +62,7 @@ export type FaultKind = 'missing' | 'doubled' | 'out-of-order' | 'unknown' | 'mi
 
 export const FAULT_KINDS: readonly FaultKind[] = ['missing', 'doubled', 'out-of-order', 'unknown', 'misplaced']
 
+/** One thing that is wrong, and where. */
 export interface Fault {
   readonly fault: FaultKind
   readonly group: string

@@ -21,6 +21,7 @@ import { parseOptions, wholeNumber } from '../rules/options.ts'
 import { FAULT_KINDS, type Fault, type FaultKind, type HandledLine, Judge } from '../rules/verify.ts'
 import { type From, placeOf } from './groups.ts'
 
+/** Which groups are judged, from where on, and what is forgiven. */
 export interface VerifyOptions {
   /** The stream, for groups that are deleted, or that several streams have. @default the one that has a group of the record's name */
   readonly stream?: string | undefined
