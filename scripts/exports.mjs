@@ -4,8 +4,8 @@ import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pack } from './pack.mjs'
 
-// A dashboard, when there is one, has a budget of its own.
-const BUDGET = { packed: 400_000, unpacked: 1_600_000 }
+// 12 % above what it has with streams, flow and encryption. A dashboard, when there is one, has a budget of its own.
+const BUDGET = { packed: 500_000, unpacked: 1_800_000 }
 const BELONGS = /^(dist\/.+\.(js|d\.ts)|migrations\/.+\.sql|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
 
 const { name, exports, bin } = JSON.parse(readFileSync('package.json', 'utf8'))
