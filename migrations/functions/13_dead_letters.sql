@@ -9,7 +9,7 @@ as $$ insert into journal (by, act, queue, facts) values (left(_by, 100), _act, 
 -- copy; one whose payload is another's, or whose time to live is over, gets a place of its own in held: other queues go on with
 -- what was published, and a redriven message runs. Two redrives of one dead letter: the second waits for the first and finds
 -- nothing. A row per dead letter that was there; `redriven` is false where neither the log nor the dead letter has the
--- message, and then it stays a dead letter. A dry run answers the same and changes nothing.
+-- message, or the group of a stream is gone, and then it stays a dead letter. A dry run answers the same and changes nothing.
 create or replace function redrive(
   _ids bigint[], _by text default null, _queue integer default null, _to integer default null, _payload text default null, _dry boolean default false
 )
@@ -43,10 +43,14 @@ begin
     select id from dead_letters d where d.id = any (_ids) and (_queue is null or d.queue = _queue) order by id for update
   ),
   named as materialized (
-    select d.id, d.queue, d.message, d.type is not null as copied from dead_letters d where d.id = any (array(select id from chosen))
+    select d.id, d.queue, d.message, d.type is not null as copied,
+           _to is not null or q.kind = 'standard' or exists (select from stream_groups g where g.queue = d.queue and g.name = d.grp) as wanted
+    from dead_letters d
+    join queues q on q.id = d.queue
+    where d.id = any (array(select id from chosen))
   ),
   letters as materialized (
-    select n.id, n.queue, n.copied or m.id is not null and edited is null as fit, m.id is not null as kept,
+    select n.id, n.queue, n.wanted and (n.copied or m.id is not null and edited is null) as fit, m.id is not null as kept,
            n.copied and (edited is not null or coalesce(m.expires_at <= clock_timestamp(), false)) as renewed
     from named n
     left join messages_by_id(array(select message from named)) m on m.id = n.message
@@ -79,7 +83,24 @@ begin
                                case when edited is not null then ' with another payload' end))
     from placed p
     join queues q on q.id = p.queue
+    where _to is not null or q.kind = 'standard'
     order by p.id
+  ),
+  -- of a stream it is put aside for its group, alone and due
+  aside as materialized (
+    select g.id as grp, 'message ' || p.message_id as key, lane_of(p.key, p.message_id) as lane, p.history, p.place, p.message_id
+    from placed p
+    join queues q on q.id = p.queue and q.kind = 'stream'
+    join stream_groups g on g.queue = p.queue and g.name = p.grp
+    where _to is null
+  ),
+  put_keys as (
+    insert into parked_keys (grp, key, lane, scope, attempts, history, due_at)
+    select distinct on (grp, key) grp, key, lane, 'message', 0, history, clock_timestamp() from aside order by grp, key
+    on conflict do nothing
+  ),
+  put_aside as (
+    insert into parked (grp, key, message, message_id) select grp, key, place, message_id from aside
   ),
   by_queue as materialized (
     select q.id, q.name, count(*) as n, jsonb_agg(p.id order by p.id) as ids
@@ -92,6 +113,9 @@ begin
     select 'queue', b.name, case when b.id = coalesce(_to, b.id) then 'redriven' else 'dead-purged' end, b.n from by_queue b
     union all
     select 'queue', target, 'routed', b.n from by_queue b where b.id <> _to
+    union all
+    -- the account of a stream is of what died there, and this is not dead
+    select 'queue', b.name, 'completed', b.n from by_queue b join queues q on q.id = b.id and q.kind = 'stream' where _to is null
   ),
   noted as (
     insert into journal (by, act, queue, facts)

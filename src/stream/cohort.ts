@@ -114,6 +114,8 @@ export class Cohort {
   /** When the last look began, and whether it brought little. */
   lookedAt = Number.NEGATIVE_INFINITY
   little = false
+  /** How many characters and bytes a message has had of late, on the average; large, as long as nobody knows. */
+  messageSize = 33_000
 
   constructor(cursor: Position, strands: readonly Strand[], replay: Replaying | undefined) {
     this.cursor = cursor
@@ -129,7 +131,14 @@ export class Cohort {
     return this.strands.reduce((sum, { buffered }) => sum + buffered, 0)
   }
 
+  /** How many rows the next look may take, so that what it brings is not too much to hold. */
+  rowsFor(bytes: number, most: number): number {
+    return Math.max(1, Math.min(most, Math.floor(bytes / this.messageSize)))
+  }
+
   feed({ rows, end }: Chunk): void {
+    if (rows.length > 0)
+      this.messageSize = Math.max(1_000, rows.reduce((sum, row) => sum + sizeOf(row), 0) / rows.length)
     for (const [strand, mine] of this.#dealt(rows)) strand.feed(end, mine, end)
     this.drained = samePosition(this.cursor, end)
     this.cursor = end
@@ -171,6 +180,10 @@ export class Cohort {
     const meets = next.cursor.id !== WHOLE && next.cursor.base === base
     return meets ? { tick: next.cursor.tick, id: next.cursor.id } : { tick: next.cursor.tick }
   }
+}
+
+function sizeOf({ body }: StreamRow): number {
+  return (body?.payload?.length ?? 0) + (body?.bytes?.length ?? 0) + (body?.headers?.length ?? 0)
 }
 
 function mineOf({ lanes }: Strand, rows: readonly StreamRow[]): StreamRow[] {

@@ -38,8 +38,6 @@ const LAST_WORDS_MS = 10_000
 
 /** How many rows of the log one look takes at most. */
 const LOOK_ROWS = 5_000
-/** Nothing more is read for strands that have so many messages in hand. */
-const MOST_BUFFERED = 2 * LOOK_ROWS
 /** A strand that others have left so far behind gives its lanes up, to be read for on their own. */
 const FAR_BEHIND = LOOK_ROWS
 /** What comes in drops is read a little later, and more of it at once. */
@@ -300,7 +298,7 @@ export class StreamRunning<Tx> {
 
   #mayRead(cohort: Cohort): boolean {
     if (cohort.reading || cohort.drained || cohort.strands.length === 0) return false
-    if (cohort.buffered >= MOST_BUFFERED) {
+    if (cohort.buffered >= 2 * cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)) {
       this.#leaveBehind(cohort)
       return false
     }
@@ -325,20 +323,21 @@ export class StreamRunning<Tx> {
     cohort.lookedAt = performance.now()
     try {
       const replay = cohort.replay
+      const limit = cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)
       const rows = await run(
         context.database,
         readStream(context.tables, {
           queue: number,
           lanes: cohort.lanes,
           from: cohort.cursor,
-          limit: LOOK_ROWS,
+          limit,
           until: cohort.stop(this.#cohorts),
           since: replay ? replay.since : this.#since,
           before: replay?.before,
         }),
       )
       const chunk = chunkOf(rows)
-      cohort.little = chunk.rows.length < LOOK_ROWS / 10
+      cohort.little = chunk.rows.length < limit / 10
       cohort.feed(chunk)
       this.#backoff.reset()
       if (replay && cohort.drained) this.#keep(this.#passIdle())

@@ -8,16 +8,17 @@ type Bench = Awaited<ReturnType<typeof bench>>
 async function readFailing(b: Bench, { fails, account = 'bad' }: { fails: number; account?: string }) {
   const process = b.process()
   const attempts: { n: number; attempt: number }[] = []
+  const healed = { done: false }
   process
     .consumer(b.stream, { batchSize: 20, concurrency: 3 })
     .on(b.Moved, async ({ id, payload, attempt }, { tx }) => {
       await tx.query(EFFECT, [b.stream, id, payload.account, payload.n])
       if (payload.account !== account) return
       attempts.push({ n: payload.n, attempt })
-      if (payload.n === 2 && attempt <= fails) throw new Error('not now')
+      if (payload.n === 2 && attempt <= fails && !healed.done) throw new Error('not now')
     })
   await process.start()
-  return { process, attempts }
+  return { process, attempts, healed }
 }
 
 const oneBad = (n: number) => (n % 5 === 2 ? 'bad' : `good${n % 5}`)
@@ -41,7 +42,7 @@ describe('a message that fails', () => {
 
   test('is a dead letter after its last attempt, and what waits behind it goes on', async () => {
     const b = await bench({ retry: { maxAttempts: 2 } })
-    const { process } = await readFailing(b, { fails: 2 })
+    const { process, healed } = await readFailing(b, { fails: 2 })
     const dead = process.until('dead-lettered', undefined, { timeoutMs: 20_000 })
     await b.publish(100, oneBad)
     expect(await dead).toMatchObject({ group: b.stream, reason: 'max-attempts', attempt: 2 })
@@ -51,6 +52,11 @@ describe('a message that fails', () => {
       b.stream,
     ])
     expect(rows).toEqual([{ grp: b.stream, attempts: 2, payload: { n: 2, account: 'bad' } }])
+    expect((await b.pool.query('select * from posthaste.audit() where difference <> 0')).rows).toEqual([])
+
+    healed.done = true
+    expect(await process.queue(b.stream).deadLetters.redrive({})).toMatchObject({ redriven: 1 })
+    await b.handled(100)
     expect((await b.pool.query('select * from posthaste.audit() where difference <> 0')).rows).toEqual([])
   })
 
