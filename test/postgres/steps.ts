@@ -29,7 +29,11 @@ const SEAMS: readonly Seam[] = [
   { step: 'before the turn', in: 'relay_cycle', before: `perform from turns where name = 'router'` },
   { step: 'with the turn', in: 'relay_cycle', after: 'turn := true;' },
   { step: 'position read', in: 'relay_cycle', after: 'b := tick_of(here.tick);' },
-  { step: 'snapshot taken', in: 'relay_cycle', after: 'select a.number + 1, pg_current_snapshot(), 0, began into b;' },
+  {
+    step: 'snapshot taken',
+    in: 'relay_cycle',
+    after: 'select a.number + 1, pg_current_snapshot(), 0, began, a.floor_id into b;',
+  },
   { step: 'batch read', in: 'unrouted', before: 'end ' },
   { step: 'deliveries written', in: 'relay_cycle', before: 'messages := routed.messages;' },
 ]
