@@ -2,7 +2,7 @@ import pg from 'pg'
 import { type Job, PgBoss, type SendOptions } from 'pg-boss'
 import { type Handle, type Order, type Peer, type Sql, versionOf } from '../stand/peer.ts'
 
-const BATCH = 100
+const BATCH = 500
 
 // Nothing runs that the workloads do not need: no cron.
 const COMMON = { schedule: false } as const
