@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { type Saved, withTables } from './page.ts'
 import type { Outcome } from './stand/measure.ts'
 import type { Plot, Target } from './stand/workload.ts'
 
@@ -7,8 +8,6 @@ const DIRECTORY = fileURLToPath(new URL('../docs/benchmarks/', import.meta.url))
 export const FULL = `${DIRECTORY}full.json`
 export const QUICK = `${DIRECTORY}quick.json`
 const PAGE = `${DIRECTORY}README.md`
-
-type Saved = Outcome & { readonly reports: Readonly<Record<string, { readonly plots?: readonly Plot[] }>> }
 
 /** Puts what was measured in the place of what was measured before, target by target, and draws it. */
 export async function save(
@@ -60,22 +59,4 @@ function merged(before: Outcome | undefined, now: Outcome): Outcome {
 
 function measuredIn(targets: readonly Target[], name: string): boolean {
   return targets.some((one) => one.name === name && one.met !== null)
-}
-
-const TABLE = /(<!-- targets -->\n)[\s\S]*(\n<!-- \/targets -->)/
-
-function withTables(page: string, { targets }: Saved): string {
-  return page.replace(TABLE, (_all, begin, end) => `${begin}${targetsTable(targets)}${end}`)
-}
-
-function targetsTable(targets: readonly Target[]): string {
-  const head = ['| target | ours | wanted | measured | best peer | met |', '|---|---|---|---|---|---|']
-  return [...head, ...targets.map(rowOf)].join('\n')
-}
-
-function rowOf({ name, ours, unit, target, ratio, bestPeer, met, peers }: Target): string {
-  const figures = Object.entries(peers ?? {}).map(([peer, { figure }]) => `${peer} ${figure ?? '–'}`)
-  const best = bestPeer ? `${bestPeer.ratio} × ${bestPeer.name}` : ''
-  const verdict = met === null ? 'not run' : met ? 'yes' : '**no**'
-  return `| \`${name}\` | ${ours} ${unit} | ${target} | ${ratio} | ${[best, ...figures].filter(Boolean).join('; ')} | ${verdict} |`
 }
