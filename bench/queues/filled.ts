@@ -14,13 +14,13 @@ export async function fill(pool: pg.Pool, { ready, scheduled }: { ready: number;
   const queue = `(select id from posthaste.queues where name = 'billing')`
   await run(
     `insert into posthaste.ready (queue, priority, message, message_id)
-     select ${queue}, 9, id, message_id from posthaste.outbox order by id limit $1`,
+     select ${queue}, 9, o.id, o.message_id from posthaste.outbox o order by o.id limit $1`,
     [ready],
   )
   await run(
     `insert into posthaste.scheduled (due_at, queue, priority, message, message_id)
-     select clock_timestamp() + interval '1 day' + id * interval '1 ms', ${queue}, 9, id, message_id
-     from posthaste.outbox order by id desc limit $1`,
+     select clock_timestamp() + interval '1 day' + o.id * interval '1 ms', ${queue}, 9, o.id, o.message_id
+     from posthaste.outbox o order by o.id desc limit $1`,
     [scheduled],
   )
   await run(`insert into posthaste.tally (scope, name, counter, n) values ('queue', 'billing', 'routed', $1)`, [
