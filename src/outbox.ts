@@ -1,15 +1,15 @@
 import { z } from 'zod'
-import { InvalidOption, TransactionAborted, UnknownExchange } from './errors.ts'
+import { ConnectionLost, InvalidOption, TransactionAborted, UnknownExchange } from './errors.ts'
 import type { EventBus } from './events.ts'
 import type { FullQueues } from './full-queues.ts'
 import { cancelScheduled } from './postgres/flow.ts'
-import { type Published, publishAll, publishAllProven, publishOne } from './postgres/outbox.ts'
+import { exchangeExists, type Published, publishAll, publishAllProven, publishOne } from './postgres/outbox.ts'
 import { type Query, type Queryable, run } from './postgres/queryable.ts'
 import { refusal } from './postgres/refusal.ts'
 import type { Tables } from './postgres/tables.ts'
 import type { AnyRequestContract } from './rules/contract.ts'
 import { encryptPaths, fingerprints, type Keyring } from './rules/encryption.ts'
-import { hasCode } from './rules/error-summary.ts'
+import { hasCode, isConnectionLoss, summarise } from './rules/error-summary.ts'
 import { jsonText } from './rules/json-text.ts'
 import {
   batches,
@@ -154,9 +154,15 @@ export class Outbox {
   async #appendOne(queryable: Queryable, message: CheckedMessage): Promise<Published[]> {
     const { name, text, values } = publishOne(this.#tables, message)
     const { rowCount } = await this.#ask(() => queryable.query(text, values, { name }))
-    if (rowCount !== 1 && message.envelope.key === undefined) return await this.#appendCalls(queryable, [message])
-    if (rowCount !== 1) throw new UnknownExchange(message.envelope.exchange)
-    return [{ id: message.envelope.id, duplicate: false }]
+    if (rowCount === 1) return [{ id: message.envelope.id, duplicate: false }]
+    const { exchange, key } = message.envelope
+    if (key !== undefined || !(await this.#exists(queryable, exchange))) throw new UnknownExchange(exchange)
+    return await this.#appendCalls(queryable, [message])
+  }
+
+  async #exists(queryable: Queryable, exchange: string): Promise<boolean> {
+    const [answer] = await this.#run(queryable, exchangeExists(this.#tables, exchange))
+    return answer!.exists
   }
 
   /** The first call shows whether the handle is in a transaction: outside of one it answers no row and adds nothing. */
@@ -184,6 +190,7 @@ export class Outbox {
       return await send()
     } catch (error) {
       if (hasCode(error, '25P02')) throw new TransactionAborted('tx', { cause: error })
+      if (isConnectionLoss(error)) throw new ConnectionLost('tx', summarise(error).message, { cause: error })
       throw refusal(this.#tables, error)
     }
   }

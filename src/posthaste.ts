@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { type Audit, audit } from './audit.ts'
 import { ClaimLoop } from './consumer/claim-loop.ts'
@@ -24,6 +25,7 @@ import { FullQueues } from './full-queues.ts'
 import { type Condition, type Health, HealthCheck } from './health.ts'
 import { Inbox } from './inbox.ts'
 import { type Act, type JournalOptions, journal } from './journal.ts'
+import { Backoff } from './machinery/backoff.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
 import { within } from './machinery/within.ts'
 import { Outbox, type Publishable, type Published } from './outbox.ts'
@@ -38,6 +40,7 @@ import type { AnyRequestContract, RequestContract } from './rules/contract.ts'
 import type { MessageFacts } from './rules/delivery.ts'
 import { effectBodies } from './rules/effect-bodies.ts'
 import { Keyring, type PayloadKeys } from './rules/encryption.ts'
+import { hasCode, isConnectionLoss } from './rules/error-summary.ts'
 import type { PublishOptions } from './rules/message.ts'
 import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
 import { horizonMs } from './rules/provider.ts'
@@ -157,6 +160,8 @@ export interface Insides<Tx> {
 
 /** @internal */
 export let insidesOf: <Tx>(posthaste: Posthaste<Tx>) => Insides<Tx>
+
+const DECLARATIONS = 4
 
 const STOP = z.strictObject({ timeoutMs: milliseconds().default(30_000) })
 
@@ -549,12 +554,25 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     const { relay, consumers } = this.#starting
     this.#refuseForgetfulInbox()
     for (const consumer of this.#consumers) consumer.check()
-    await this.declare()
+    await this.#declareDespiteCuts()
     this.#context.listener.start()
     if (relay) await this.#relay.start()
     this.#relaying = relay
     if (consumers) await Promise.all(this.#consumers.map((consumer) => consumer.start()))
     this.#started = true
+  }
+
+  // Declaring twice is declaring once: a connection that is cut in the middle is no reason not to start.
+  async #declareDespiteCuts(): Promise<void> {
+    const backoff = new Backoff()
+    for (;;) {
+      try {
+        return await this.declare()
+      } catch (error) {
+        if (!wasCut(error) || backoff.failures === DECLARATIONS - 1) throw error
+        await sleep(backoff.next())
+      }
+    }
   }
 
   async #drain(queue: string, { maxMessages, deadlineMs }: Required<DrainOptions>): Promise<Drained> {
@@ -625,4 +643,10 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
         )
     }
   }
+}
+
+/** The connection was there, and was lost in the middle; a server that cannot be reached at all is another matter. */
+function wasCut(error: unknown): boolean {
+  if (hasCode(error, 'DATABASE_UNREACHABLE')) return false
+  return isConnectionLoss(error) || hasCode(error, 'COMMIT_UNKNOWN')
 }

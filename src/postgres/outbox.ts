@@ -44,6 +44,14 @@ export function publishOne(t: Tables, { envelope, headers, payload }: CheckedMes
   }
 }
 
+/** Whether an exchange was declared: a question that leaves the caller's transaction as it is. */
+export function exchangeExists(t: Tables, exchange: string): Query<{ readonly exists: boolean }> {
+  return {
+    text: `select exists (select from ${t.of('exchanges')} where name = $1::text) as exists`,
+    values: [exchange],
+  }
+}
+
 const published = (row: Row): Published => ({ id: row.id, duplicate: row.duplicate === 'true' })
 
 /**

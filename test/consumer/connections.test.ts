@@ -1,4 +1,6 @@
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { proxyBefore } from '../support/proxy.ts'
 import { seeded } from '../support/random.ts'
@@ -66,4 +68,29 @@ test('backends that are terminated in the middle of batches use no attempt up', 
   expect(await effectsOf(db.pool, queue)).toEqual(new Map(ids.map((id) => [id, 1])))
   expect([...told('retried'), ...told('dead-lettered'), ...told('crash-counted')]).toEqual([])
   await until(() => told('completed').length === 400)
+})
+
+test('a connection that is cut while start declares is no reason not to start', async () => {
+  const pool = new pg.Pool({ connectionString: db.url })
+  const database = pgDatabase(pool)
+  const { transaction } = database
+  let cuts = 0
+  database.transaction = (work, options) =>
+    transaction.call(
+      database,
+      async (tx) => {
+        cuts += 1
+        if (cuts <= 2)
+          await db.pool.query('select pg_terminate_backend($1)', [(tx as { processID?: number }).processID])
+        return (await work(tx)) as never
+      },
+      options,
+    ) as never
+  const topology = defineTopology({ queues: { declared: {} } })
+  const posthaste = new Posthaste({ database, topology })
+  await posthaste.start({ relay: false })
+  expect(cuts).toBeGreaterThan(2)
+  expect((await posthaste.topology()).queues.map(({ name }) => name)).toContain('declared')
+  await posthaste.stop()
+  await pool.end()
 })

@@ -98,3 +98,22 @@ test('a prepared message wakes a relay that asks, and no other', async () => {
   expect(await heard()).toBe(2)
   sleeper.release(true)
 })
+
+test('a connection that is lost is told as that, on both ways, and the transaction is gone', async () => {
+  for (const known of [false, true]) {
+    const client = await scratch.pool.connect()
+    client.on('error', () => {})
+    if (known) {
+      await client.query('begin')
+      await posthaste.publish(client, Said.create({ text: 'first' }))
+      await client.query('rollback')
+    }
+    await client.query('begin')
+    const { rows } = await client.query('select pg_backend_pid() as pid')
+    await scratch.pool.query('select pg_terminate_backend($1)', [rows[0].pid])
+    await expect(posthaste.publish(client, Said.create({ text: 'lost' }))).rejects.toMatchObject({
+      code: 'CONNECTION_LOST',
+    })
+    client.release(true)
+  }
+})
