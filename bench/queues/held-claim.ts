@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
-import { defineTopology, type Guarantee, Posthaste, pgDatabase } from '../../src/index.ts'
+import { type Database, defineTopology, type Guarantee, Posthaste, pgDatabase } from '../../src/index.ts'
+import type { Queryable } from '../../src/postgres/queryable.ts'
 import type { Bench } from '../stand/bench.ts'
 import { percentile } from '../stand/runs.ts'
 import { rounded, type Workload } from '../stand/workload.ts'
@@ -67,8 +68,7 @@ export const heldClaim: Workload = {
 async function consuming(bench: Bench, database: string, guarantee: Guarantee) {
   const claims: Claim[] = []
   const pool = bench.pool(database, CONNECTIONS + 2)
-  pool.on('connect', (client) => timeClaims(client, claims))
-  const posthaste = new Posthaste({ database: pgDatabase(pool), topology: held })
+  const posthaste = new Posthaste({ database: timed(pgDatabase(pool), claims), topology: held })
   await posthaste.declare({ force: true })
   posthaste.consumer(guarantee, { guarantee, concurrency: CONNECTIONS }).otherwise(({ payload, attempt }) => {
     if ((payload as { n: number }).n % 10 === 0 && attempt === 1 && guarantee !== 'at-most-once')
@@ -78,19 +78,32 @@ async function consuming(bench: Bench, database: string, guarantee: Guarantee) {
 }
 
 /** How long each claim takes, as its client sees it. */
-function timeClaims(client: pg.PoolClient, claims: Claim[]): void {
-  const query = client.query.bind(client) as (...args: unknown[]) => unknown
-  const timed = (...args: unknown[]) => {
-    const answer = query(...args)
-    const [first] = args
-    const text = typeof first === 'string' ? first : ((first as { text?: string } | undefined)?.text ?? '')
-    if (/\.(claim|lease_ready)\(/.test(text) && answer instanceof Promise) {
-      const at = performance.now()
-      answer.then(() => claims.push({ at, ms: performance.now() - at })).catch(() => {})
-    }
+function timed(database: Database<pg.PoolClient>, claims: Claim[]): Database<pg.PoolClient> {
+  return intercepted(database, {
+    queryable: (tx: pg.PoolClient) => {
+      const queryable = database.queryable(tx)
+      return intercepted(queryable, { query: timing(queryable, claims) })
+    },
+    query: timing(database, claims),
+  })
+}
+
+function timing(on: Queryable, claims: Claim[]): Queryable['query'] {
+  return async (text, values, options) => {
+    const at = performance.now()
+    const answer = await on.query(text, values, options)
+    if (/\.(claim|lease_ready)\(/.test(text)) claims.push({ at, ms: performance.now() - at })
     return answer
   }
-  client.query = timed as typeof client.query
+}
+
+function intercepted<Target extends object>(target: Target, instead: Partial<Record<keyof Target, unknown>>): Target {
+  return new Proxy(target, {
+    get: (_, name) => {
+      const value = instead[name as keyof Target] ?? target[name as keyof Target]
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }
 
 async function publishing(pool: pg.Pool, posthaste: Posthaste<pg.PoolClient>, until: number): Promise<void> {
