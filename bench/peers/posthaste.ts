@@ -23,7 +23,7 @@ export const peer: Peer = {
     publish: 'posthaste.publish(client, OrderPlaced.create(…))',
     consume: `consumer(queue, { concurrency: connections }): ${DEFAULT_CONSUMER.guarantee}, batchSize '${DEFAULT_CONSUMER.batchSize}'`,
     relay: 'in the process of the consumer, defaults',
-    silent: 'set posthaste.wake = off',
+    silent: 'set posthaste.wake = off, in producers.256 alone',
   },
   effect: 'exactly once',
   cannot: {},
@@ -34,13 +34,13 @@ export const peer: Peer = {
     await pool.end()
   },
   async publisher(url, tuning) {
-    const { routes, wakeUps } = tuning
+    const { routes } = tuning
     const pool = new pg.Pool({ connectionString: url, max: 1 })
     const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(tuning) })
     const contracts = contractsOf(routes)
     const silent = new WeakSet<pg.PoolClient>()
     const quiet = async (client: pg.PoolClient) => {
-      if (wakeUps || silent.has(client)) return
+      if (!tuning.silent || silent.has(client)) return
       await client.query('set posthaste.wake = off')
       silent.add(client)
     }

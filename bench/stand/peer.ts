@@ -30,6 +30,8 @@ export interface Tuning {
   readonly routes: Routes
   /** Whether a consumer that rests is told of new messages, or finds them by itself: what a peer's publishers pay for. */
   readonly wakeUps: boolean
+  /** Publishers are told to wake nobody, where they would by default. */
+  readonly silent?: boolean
   /** A stream reads what is published as well, where there are streams: ours alone. */
   readonly stream?: boolean
 }

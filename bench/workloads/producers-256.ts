@@ -79,7 +79,7 @@ function figure({ cannot }: Peer, { on, off }: Pair): Figure {
 }
 
 async function publishing(bench: Bench, peer: Peer, wakeUps: boolean): Promise<number> {
-  const tuning: Tuning = { routes: ROUTES, wakeUps }
+  const tuning: Tuning = { routes: ROUTES, wakeUps, silent: !wakeUps }
   const database = await installed(bench, peer, tuning)
   const worker = await bench.worker(database, peer, { ...tuning, queues: ['billing'], connections: 10, effects: false })
   const clients = await bench.clients(database, PRODUCERS)
