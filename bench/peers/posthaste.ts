@@ -22,6 +22,7 @@ export const peer: Peer = {
   settings: {
     publish: 'posthaste.publish(client, OrderPlaced.create(…))',
     consume: `consumer(queue, { concurrency: connections }): ${DEFAULT_CONSUMER.guarantee}, batchSize '${DEFAULT_CONSUMER.batchSize}'`,
+    'in batches': 'onBatch, one savepoint for all, in drain.effect alone',
     relay: 'in the process of the consumer, defaults',
     silent: 'set posthaste.wake = off, in producers.256 alone',
   },
@@ -62,7 +63,7 @@ export const peer: Peer = {
     }
   },
   async work(url, options, handle) {
-    const { routes, queues, connections, stream } = options
+    const { routes, queues, connections, stream, batches } = options
     const pool = new pg.Pool({ connectionString: url, max: connections + MORE_CONNECTIONS })
     pool.on('error', () => {})
     const posthaste = new Posthaste({ database: pgDatabase(pool), topology: topologyOf(options) })
@@ -71,7 +72,12 @@ export const peer: Peer = {
     for (const queue of queues) {
       const consumer = posthaste.consumer(queue, { concurrency: connections })
       for (const topic of Object.keys(routes).filter((name) => routes[name]!.includes(queue)))
-        consumer.on(contracts[topic]!, ({ payload }, { tx }) => handle(payload, inTransaction(tx), queue))
+        if (batches)
+          consumer.onBatch(contracts[topic]!, async (deliveries, context) => {
+            const sql = inTransaction(context)
+            for (const { payload } of deliveries) await handle(payload, sql, queue)
+          })
+        else consumer.on(contracts[topic]!, ({ payload }, context) => handle(payload, inTransaction(context), queue))
     }
     const awake = new Promise<void>((resolve) => posthaste.on('listening', () => resolve()))
     await posthaste.start()
@@ -85,8 +91,9 @@ export const peer: Peer = {
   },
 }
 
-function inTransaction(tx: ExactlyOnceContext<pg.PoolClient>['tx']): Sql {
-  return (statement, values) => tx.query({ ...statement, values: [...values] })
+// A handler that writes nothing does not touch its `tx`, and is spared the savepoint.
+function inTransaction(context: Pick<ExactlyOnceContext<pg.PoolClient>, 'tx'>): Sql {
+  return (statement, values) => context.tx.query({ ...statement, values: [...values] })
 }
 
 function contractsOf(routes: Routes): Record<string, Contract<string, Order, Order>> {

@@ -13,6 +13,7 @@ const TUNING: Tuning = { routes: { 'order.placed': ['billing'] }, wakeUps: false
 
 export interface Kind {
   readonly effect: boolean
+  readonly batches?: boolean
   readonly connections: number
 }
 

@@ -15,6 +15,7 @@ export interface DrainingOptions {
   readonly connections: number
   /** One insert for every message, or nothing. */
   readonly effect: boolean
+  readonly batches?: boolean
   /** What is left after so long is left. */
   readonly atMostMs: number
 }
@@ -34,7 +35,14 @@ export async function draining(bench: Bench, peer: Peer, tuning: Tuning, options
   const queues = [...new Set(Object.values(routes).flat())]
   const work = await peer.work(
     bench.urlOf(database),
-    { routes, wakeUps, queues, connections: options.connections, effects: options.effect },
+    {
+      routes,
+      wakeUps,
+      queues,
+      connections: options.connections,
+      effects: options.effect,
+      batches: options.batches === true,
+    },
     options.effect ? insert : noop,
   )
   const rate = await rateOf(() => handled, options)

@@ -41,6 +41,8 @@ export interface WorkOptions extends Tuning {
   readonly connections: number
   /** Whether `handle` runs statements. */
   readonly effects: boolean
+  /** The peer's handler takes as many messages as it is given, and fails them together; where it can, as that of pg-boss does anyway. */
+  readonly batches?: boolean
   /** Whether `handle` may throw. */
   readonly failures?: boolean
 }
