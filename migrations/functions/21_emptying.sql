@@ -43,7 +43,8 @@ language sql immutable
 as $$ select _n || ' ' || case when _n = 1 then _one else _many end $$;
 
 -- Deletes a queue with its bindings. One that has anything is refused unless forced; then what waits, what is leased and the
--- dead letters go with it, counted as purged, so that the account of a queue declared again under the name is in balance.
+-- dead letters go with it, counted as purged, so that the account of a queue declared again under the name is in balance. So does what
+-- the groups of a stream have put aside, which is in no account.
 -- False: transactions of consumers hold deliveries, and it is to be tried again when they have ended.
 --
 -- Under both turns: nothing comes to the queue meanwhile, neither by routing nor by redrive, and what is routed later finds no
@@ -64,6 +65,10 @@ begin
   if not _force and has.waiting + has.leased + has.dead > 0 then
     raise exception 'Cannot delete "%": it has % and %', _queue,
       counted(has.waiting + has.leased, 'delivery', 'deliveries'), counted(has.dead, 'dead letter', 'dead letters') using errcode = 'PH020';
+  end if;
+  n := (select count(*) from parked p join stream_groups g on g.id = p.grp where g.queue = q);
+  if not _force and n > 0 then
+    raise exception 'Cannot delete "%": its groups have put % aside', _queue, counted(n, 'message', 'messages') using errcode = 'PH020';
   end if;
   loop
     n := purge_queue(q, 10000);
@@ -90,6 +95,7 @@ begin
   delete from lines where queue = q;
   delete from slots where queue = q;
   delete from spent where queue = q;
+  purged := purged + coalesce((select sum(forget_parked(g.id)) from stream_groups g where g.queue = q), 0);
   delete from queues where id = q;
   deleted := true;
   perform pg_notify(flow_channel(), '');

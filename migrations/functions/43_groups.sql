@@ -61,16 +61,29 @@ begin
   return replay;
 end $$;
 
+-- Takes what a group has parked away, before the group goes in the caller's transaction; the answer is how many messages. `parked` has
+-- no foreign key, so whoever could put something there is waited for and kept out: readers by the lanes, a redrive by the group.
+create or replace function forget_parked(_group integer) returns bigint
+language plpgsql set search_path from current
+as $$
+declare
+  n bigint;
+begin
+  perform from lanes where grp = _group order by lane for update;
+  perform from stream_groups where id = _group for update;
+  delete from parked where grp = _group;
+  get diagnostics n = row_count;
+  return n;
+end $$;
+
 -- Deletes a group: what it has parked goes with it, counted. Transactions of readers are waited for, ten seconds at most.
 create or replace function delete_group(_group integer, _by text, out parked bigint)
 language plpgsql set search_path from current set lock_timeout = '10s'
 as $$
 begin
-  perform from lanes where grp = _group order by lane for update;
-  parked := (select count(*) from parked p where p.grp = _group);
+  parked := forget_parked(_group);
   perform note_act(_by, 'delete', (select q.name from queues q join stream_groups g on g.queue = q.id where g.id = _group),
                    jsonb_build_object('group', (select name from stream_groups where id = _group), 'parked', parked));
-  delete from parked p where p.grp = _group;
   delete from stream_groups where id = _group;
 end $$;
 

@@ -1070,6 +1070,12 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function forget_parked(_group integer)
+returns bigint
+language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function forget_processed(_consumer text, _ids uuid[])
 returns void
 language plpgsql

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { until } from '../support/until.ts'
 import { bench, disordered, EFFECT } from './bench.ts'
 
@@ -125,4 +125,55 @@ test('a deleted group is nowhere any more, and the name begins anew', async () =
   await expect(group.status()).rejects.toMatchObject({ code: 'UNKNOWN_GROUP' })
   await reading(b).process.start()
   await b.handled(20)
+})
+
+describe('nothing that was put aside or leased outlives', () => {
+  async function withSomethingAside() {
+    const b = await bench({ onExhausted: 'hold', retry: { maxAttempts: 1 } })
+    const process = b.process()
+    const groups = [b.stream, `${b.stream}-other`]
+    for (const group of groups)
+      process.consumer(b.stream, { group, guarantee: 'at-least-once' }).on(b.Moved, () => {
+        throw new Error('never')
+      })
+    await process.start()
+    await b.publish(6, () => 'one')
+    const { rows } = await b.pool.query<{ id: number }>(
+      'select g.id from posthaste.stream_groups g join posthaste.queues q on q.id = g.queue where q.name = $1',
+      [b.stream],
+    )
+    const ids = rows.map(({ id }) => id)
+    const left = async (of: readonly number[] = ids): Promise<Record<string, number>> =>
+      (
+        await b.pool.query(
+          `select (select count(*) from posthaste.parked where grp = any ($1))::int as parked,
+                  (select count(*) from posthaste.parked_keys where grp = any ($1))::int as keys,
+                  (select count(*) from posthaste.lane_leases where grp = any ($1))::int as leases`,
+          [of],
+        )
+      ).rows[0]
+    await until(async () => (await left()).parked === 12, { timeoutMs: 20_000 })
+    return { b, process, left }
+  }
+
+  test('its group, also while that is read', async () => {
+    const { b, process, left } = await withSomethingAside()
+    expect((await left()).leases).toBeGreaterThan(0)
+    expect(await process.stream(b.stream).group().delete()).toEqual({ parked: 6 })
+    await process.stop()
+    expect(await left()).toEqual({ parked: 6, keys: 1, leases: 0 })
+  })
+
+  test('its stream, which is deleted only by force while something is aside', async () => {
+    const { b, process, left } = await withSomethingAside()
+    await expect(process.queue(b.stream).delete()).rejects.toMatchObject({
+      code: 'QUEUE_NOT_EMPTY',
+      message: expect.stringContaining('12 messages aside'),
+    })
+    expect(await left()).toMatchObject({ parked: 12, keys: 2 })
+    expect(await process.queue(b.stream).delete({ force: true })).toEqual({ purged: 12 })
+    expect(await left()).toEqual({ parked: 0, keys: 0, leases: 0 })
+    await process.stop()
+    expect(await left()).toEqual({ parked: 0, keys: 0, leases: 0 })
+  })
 })
