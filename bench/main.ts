@@ -10,9 +10,10 @@ import { measure, type Outcome } from './stand/measure.ts'
 import { peersOf } from './stand/peer.ts'
 import { skippedLine, table } from './stand/table.ts'
 import { notRun, type Workload } from './stand/workload.ts'
+import { streams } from './streams.ts'
 
 /** A name that several have is that of the first. */
-const SUITES: Readonly<Record<string, readonly Workload[]>> = { peers: sideBySide, core, queues }
+const SUITES: Readonly<Record<string, readonly Workload[]>> = { peers: sideBySide, core, queues, streams }
 const DEFAULT = 'peers'
 const QUICK_MS = 165_000
 

@@ -38,7 +38,19 @@ const QUEUES = [
   'plain.unchanged',
 ]
 
+const STREAMS = [
+  'stream.read',
+  'stream.effect',
+  'stream.publish.10',
+  'stream.wal',
+  'stream.memory',
+  'stream.scan',
+  'stream.held',
+  'sensors',
+]
+
 test.each([
+  ['streams', STREAMS],
   ['queues', QUEUES],
   ['peers', PEERS],
   ['core', CORE],
