@@ -26,6 +26,7 @@ export const streamHeld: Workload = {
     const minutes: { perSecond: number; p99Ms: number | null }[] = []
     for (let minute = 0; minute < MINUTES; minute += 1) {
       const before = (await reader.usage()).handled.ledger!
+      reader.begin()
       const startedAt = performance.now()
       await openLoop({ perSecond: PER_SECOND / AT_ONCE, seconds }, (n) =>
         publish(pool, posthaste, batch(n * AT_ONCE, AT_ONCE, 10_000, Number(process.hrtime.bigint()) / 1e6)),

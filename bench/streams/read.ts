@@ -10,7 +10,7 @@ export const streamRead: Workload = {
   goals: [{ name: 'stream.read', unit: 'messages/s', measure: { kind: 'at-least', target: 150_000 } }],
   deadlineMs: 90_000,
   async run(bench) {
-    const messages = bench.quick ? 50_000 : 400_000
+    const messages = bench.quick ? 50_000 : 300_000
     const database = await logged(bench, messages)
     const runs: number[] = []
     for (let n = 0; n < (bench.quick ? 1 : 3); n += 1) runs.push(await reading(bench, database, messages))

@@ -29,10 +29,10 @@ posthaste.start({ relay }).then(
 )
 
 process.on('message', (asked: ReaderAsked) => {
+  if (asked === 'begin') latencies = []
   if (asked !== 'usage') return
   const { length } = latencies
   const p99Ms = length > 0 ? percentile(latencies, 0.99) : null
-  latencies = []
   say({ word: 'usage', handled: { ...handled }, rssMb: process.memoryUsage.rss() / 2 ** 20, p99Ms, measured: length })
 })
 process.on('disconnect', () => void stop())

@@ -13,13 +13,13 @@ export interface ReaderTask {
   readonly live: readonly string[]
 }
 
-export type ReaderAsked = 'usage'
+export type ReaderAsked = 'usage' | 'begin'
 
 export interface ReaderUsage {
   /** By group. */
   readonly handled: Readonly<Record<string, number>>
   readonly rssMb: number
-  /** From publishing to the handler, of what was handled since it was asked last; null when nothing was. */
+  /** From publishing to the handler, of what was handled since the beginning that it was told of; null when nothing was. */
   readonly p99Ms: number | null
   readonly measured: number
 }
@@ -46,6 +46,11 @@ export class Reader implements AsyncDisposable {
     const reader = new Reader({ relay: false, batchSize: 500, concurrency: 2, live: [], from: 'earliest', ...task })
     await reader.#ready
     return reader
+  }
+
+  /** Latencies count from here on. */
+  begin(): void {
+    this.#process.send('begin' satisfies ReaderAsked)
   }
 
   async usage(): Promise<ReaderUsage> {
