@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { defineMessage, defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
+import { defineMessage, defineTopology, Posthaste, pgDatabase, type Retention } from '../../src/index.ts'
+import type { RelayOptions } from '../../src/relay.ts'
 import type { QueueDefinition } from '../../src/rules/topology.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
@@ -33,10 +34,11 @@ export async function bench(options: StreamOptions = {}, given?: TestDatabase) {
   )
 
   /** One process that reads; it is stopped with the test. */
-  const process = (more: { relay?: boolean; max?: number } = {}) => {
+  const process = (more: { max?: number; relay?: RelayOptions; retention?: Retention } = {}) => {
     const own = new pg.Pool({ connectionString: url, max: more.max ?? 15 })
     own.on('error', () => {})
-    const posthaste = new Posthaste({ database: pgDatabase(own), topology })
+    const { relay = {}, retention = {} } = more
+    const posthaste = new Posthaste({ database: pgDatabase(own), topology, relay, retention })
     onTestFinished(async () => {
       await posthaste.stop({ timeoutMs: 0 })
       if (!own.ended) await own.end()

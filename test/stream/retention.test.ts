@@ -64,6 +64,53 @@ describe('retention', () => {
     await successor.stop()
   })
 
+  /** Keeps as little of the log as may be, and does nothing else. */
+  const keeper = (b: Awaited<ReturnType<typeof bench>>) =>
+    b.process({ relay: { upkeepRoundMs: 200 }, retention: { outboxBytes: 1 } })
+
+  test('tells with every round of a group that keeps the log, and lets that go once it has read it', async () => {
+    await using database = await createDatabase()
+    const { b, process, group, read } = await behind('hold', database)
+    await process.stop()
+    const keeping = keeper(b)
+    const told: object[] = []
+    keeping.on('group-lagging', (unread) => told.push(unread))
+    keeping.on('group-cut-off', () => told.push({ cutOff: true }))
+    await keeping.start()
+    await until(() => told.length >= 3, { timeoutMs: 20_000 })
+    expect(new Set(told.map((unread) => JSON.stringify(unread)))).toEqual(
+      new Set([JSON.stringify({ queue: b.stream, group: b.stream, messages: 100 })]),
+    )
+    const emptied = keeping.until('upkeep', ({ step, done }) => step === 'empty-partition' && done, {
+      timeoutMs: 20_000,
+    })
+    await group.resume()
+    const reader = await read()
+    await b.handled(250)
+    await emptied
+    await reader.stop()
+    await keeping.stop()
+  })
+
+  test('tells once of a group that it cuts off, with what that has lost', async () => {
+    await using database = await createDatabase()
+    const { b, process } = await behind('cut-off', database)
+    await process.stop()
+    const keeping = keeper(b)
+    const told: object[] = []
+    keeping.on('group-lagging', () => told.push({ lagging: true }))
+    keeping.on('group-cut-off', (unread) => told.push(unread))
+    let rounds = 0
+    keeping.on('upkeep', ({ step }) => {
+      if (told.length > 0 && step === 'empty-partition') rounds += 1
+    })
+    await keeping.start()
+    await until(() => rounds >= 2, { timeoutMs: 20_000 })
+    expect(told).toEqual([{ queue: b.stream, group: b.stream, messages: 100 }])
+    expect((await keeping.journal()).find(({ act }) => act === 'cut-off')).toMatchObject({ queue: b.stream })
+    await keeping.stop()
+  })
+
   test('goes by size too: a log that is larger than it may be loses its oldest partition before its time', async () => {
     await using database = await createDatabase()
     const { b, process, group } = await behind('hold', database)
