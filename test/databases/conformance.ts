@@ -274,7 +274,7 @@ export function promisesOfADatabase<Tx, Pool extends ConformancePool = pg.Pool>(
       await using b = bench({ deadlineMs: 500, max: 1 })
       const { rows } = await b.database.query('select pg_backend_pid() as pid', [])
       const late = b.database.query('select pg_sleep(5)', [])
-      await expect(late).rejects.toMatchObject({ code: 'STATEMENT_TIMED_OUT', timeoutMs: 200 })
+      await expect(late).rejects.toMatchObject({ code: 'STATEMENT_TIMED_OUT', timeoutMs: 500 })
       const next = await b.database.query('select pg_backend_pid() as pid', [])
       expect(next.rows[0]!.pid).not.toBe(rows[0]!.pid)
     })
@@ -284,7 +284,7 @@ export function promisesOfADatabase<Tx, Pool extends ConformancePool = pg.Pool>(
       let pid = 0
       const work = b.database.transaction(async (tx) => {
         pid = await pidOf(tx)
-        await b.database.queryable(tx).query(`insert into effect select 'late' from pg_sleep(1)`, [])
+        await b.database.queryable(tx).query(`insert into effect select 'late' from pg_sleep(2)`, [])
       })
       await expect(work).rejects.toMatchObject({ code: 'STATEMENT_TIMED_OUT' })
       expect(await b.database.transaction(pidOf)).not.toBe(pid)

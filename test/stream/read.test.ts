@@ -191,7 +191,13 @@ test('what a look brings is bounded by bytes and by rows, and looks join without
     const published = await pgDatabase(b.pool).transaction((tx) =>
       one.publish(
         tx,
-        part.map((size) => ({ exchange: b.exchange, type: 'blob', body: new Uint8Array(size), contentType: 'x/y' })),
+        part.map((size, n) => ({
+          exchange: b.exchange,
+          type: 'blob',
+          key: String(n),
+          body: new Uint8Array(size),
+          contentType: 'x/y',
+        })),
       ),
     )
     ids.push(...published.map(({ id }) => id))
