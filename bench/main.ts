@@ -32,7 +32,13 @@ Without a name: ${DEFAULT}, but for those that take long: ${sideBySide.flatMap((
 
 const say = (line: string) => console.error(line)
 
+// A workload that is given up leaves peers behind whose databases are dropped under them, and not all of them listen to their clients.
+process.on('uncaughtException', survive)
+process.on('unhandledRejection', survive)
+
 process.exitCode = await main(process.argv.slice(2))
+// What was given up may still hold something open.
+process.exit()
 
 async function main(args: string[]): Promise<number> {
   const { wishes, help, ...options } = read(args)
@@ -122,6 +128,13 @@ function unmeasured(workloads: readonly Workload[]): Outcome {
 function measuredAll({ targets, skipped }: Outcome): boolean {
   const left = new Set(skipped.map(({ name }) => name))
   return targets.every(({ name, met }) => met !== null || left.has(name))
+}
+
+function survive(error: unknown): void {
+  const { code, message } = error as { code?: string; message?: string }
+  if (code === '57P01' || code === '3D000' || /Connection terminated/.test(message ?? '')) return
+  console.error(error)
+  process.exit(1)
 }
 
 function refused(): number {
