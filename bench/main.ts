@@ -15,7 +15,7 @@ import { streams } from './streams.ts'
 /** A name that several have is that of the first. */
 const SUITES: Readonly<Record<string, readonly Workload[]>> = { peers: sideBySide, core, queues, streams }
 const DEFAULT = 'peers'
-const QUICK_MS = 165_000
+const QUICK_MS = 160_000
 
 const USAGE = `Usage: npm run bench -- [suite | suite/name | name] … [--quick] [--json] [--names] [--save]
        npm run bench -- guard | plots

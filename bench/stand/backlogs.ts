@@ -7,7 +7,7 @@ import { median } from './runs.ts'
 import type { Figures, Plot } from './workload.ts'
 
 const MESSAGES = 60_000
-const QUICK_MESSAGES = 30_000
+const QUICK_MESSAGES = 20_000
 const ROUNDS = 3
 const TUNING: Tuning = { routes: { 'order.placed': ['billing'] }, wakeUps: false }
 
@@ -47,7 +47,7 @@ export async function drained(
 }
 
 export function sizes({ quick }: Bench) {
-  return { messages: quick ? QUICK_MESSAGES : MESSAGES, atMostMs: quick ? 2_500 : 6_000 }
+  return { messages: quick ? QUICK_MESSAGES : MESSAGES, atMostMs: quick ? 2_000 : 6_000 }
 }
 
 export function bars(name: string, title: string, { runs }: Rounds): Plot {

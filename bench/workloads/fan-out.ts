@@ -7,7 +7,7 @@ import { type Figures, rounded, type Workload } from '../stand/workload.ts'
 
 const QUEUES = [1, 3, 10]
 const MESSAGES = 20_000
-const QUICK_MESSAGES = 5_000
+const QUICK_MESSAGES = 3_000
 const ROUNDS = 3
 
 /**

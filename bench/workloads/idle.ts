@@ -11,7 +11,7 @@ import { rounded, type Workload } from '../stand/workload.ts'
 
 const WIDTHS = [1, 20]
 const WINDOW_MS = 20_000
-const QUICK_WINDOW_MS = 8_000
+const QUICK_WINDOW_MS = 6_000
 const SETTLE_MS = 4_000
 const TICKS_PER_SECOND = 100
 

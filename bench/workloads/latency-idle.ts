@@ -10,7 +10,7 @@ import { type Figures, rounded, type Workload } from '../stand/workload.ts'
 
 const ROUNDS = 3
 const SAMPLES = 200
-const QUICK_SAMPLES = 60
+const QUICK_SAMPLES = 50
 const WARM_UP = 20
 const PAUSE_MS = { least: 10, most: 60 }
 const TUNING: Tuning = { routes: { 'order.placed': ['billing'] }, wakeUps: true }

@@ -84,7 +84,7 @@ async function publishing(bench: Bench, peer: Peer, wakeUps: boolean): Promise<n
   const worker = await bench.worker(database, peer, { ...tuning, queues: ['billing'], connections: 10, effects: false })
   const clients = await bench.clients(database, PRODUCERS)
   const publisher = await peer.publisher(bench.urlOf(database), tuning)
-  const load = bench.quick ? { warmUpMs: 700, measureMs: 1_500 } : { warmUpMs: 1_000, measureMs: 3_000 }
+  const load = bench.quick ? { warmUpMs: 500, measureMs: 1_000 } : { warmUpMs: 1_000, measureMs: 3_000 }
   const rate = await closedLoop(clients, load, async (client) => {
     await client.query('begin')
     await publisher.publish(client, 'order.placed', { orderId: randomUUID(), cents: 4_200, country: 'NL' })
