@@ -150,7 +150,7 @@ const START = z.strictObject({
   consumers: z.boolean().default(true),
 })
 
-/** What the side doors of a Posthaste, its test kit and its health, look at. */
+/** What the side doors of a Posthaste, its test kit and its health, look at. @internal */
 export interface Insides<Tx> {
   readonly context: Context<Tx>
   readonly retention: Kept

@@ -32,19 +32,22 @@ begin
     select fingerprint_of(coalesce(_exchange, ''), coalesce(_routing_key, ''), c) from unnest(coalesce(_given, array[content])) c);
 end $$;
 
--- Remembers keys, in the order of the keys, and answers what stands under each afterwards: the row that was wanted, or that of
--- the message that came first. One whose time is over is as good as none. A concurrent publisher of the same key is waited for,
--- at most five seconds.
-create or replace function remember_keys(_wanted dedupe[]) returns dedupe[]
+-- Remembers keys, in the order of the keys. `standing` is what stands under each afterwards: the row that was wanted, or that of
+-- the message that came first; `mine` are those that this call has put there, whoever else wanted the same at the same moment.
+-- One whose time is over is as good as none. A concurrent publisher of the same key is waited for, at most five seconds.
+create or replace function remember_keys(_wanted dedupe[], out standing dedupe[], out mine dedupe[])
 language plpgsql set search_path from current set lock_timeout = '5s'
 as $$
-declare
-  standing dedupe[];
 begin
+  mine := '{}';
   loop
-    insert into dedupe
-    select w.* from unnest(_wanted) w order by w.scope, w.key
-    on conflict do nothing;
+    with put as (
+      insert into dedupe
+      select w.* from unnest(_wanted) w order by w.scope, w.key
+      on conflict do nothing
+      returning dedupe as row
+    )
+    select mine || coalesce(array_agg(put.row), '{}') into mine from put;
 
     perform from dedupe d
     join unnest(_wanted) w on d.scope = w.scope and d.key = w.key
@@ -52,9 +55,13 @@ begin
     order by d.scope, d.key
     for update of d;
     if found then
-      update dedupe d set message_id = w.message_id, fingerprint = w.fingerprint, until = w.until
-      from unnest(_wanted) w
-      where d.scope = w.scope and d.key = w.key and d.until <= clock_timestamp();
+      with renewed as (
+        update dedupe d set message_id = w.message_id, fingerprint = w.fingerprint, until = w.until
+        from unnest(_wanted) w
+        where d.scope = w.scope and d.key = w.key and d.until <= clock_timestamp()
+        returning d as row
+      )
+      select mine || coalesce(array_agg(renewed.row), '{}') into mine from renewed;
     end if;
 
     select array_agg(d order by d.scope, d.key) into standing
@@ -63,7 +70,6 @@ begin
     -- upkeep forgets what is over, also between two statements
     exit when cardinality(standing) = cardinality(_wanted);
   end loop;
-  return standing;
 exception when lock_not_available then
   raise exception 'Cannot publish "%": another transaction has held its dedupe key for five seconds',
     substr((_wanted[1]).scope, 6) using errcode = 'PH031';
@@ -82,6 +88,7 @@ declare
   firsts keyed[];
   wanted dedupe[];
   standing dedupe[];
+  mine dedupe[];
   known uuid[];
   chosen uuid[];
   fresh uuid[];
@@ -119,7 +126,9 @@ begin
                                      clock_timestamp() + coalesce(f.window_ms, 604800000) * interval '1 ms')::dedupe)
   into firsts, wanted
   from (select distinct on ('type:' || g.type, g.key) g.* from unnest(given) g order by 'type:' || g.type, g.key, g.n) f;
-  standing := case when wanted is null then '{}' else remember_keys(wanted) end;
+  if wanted is not null then
+    select r.standing, r.mine into standing, mine from remember_keys(wanted) r;
+  end if;
 
   select g.type into problem
   from unnest(given) g
@@ -135,7 +144,7 @@ begin
   from generate_subscripts(ids, 1) i (n)
   left join unnest(given) g on g.n = i.n
   left join unnest(standing) s on s.scope = 'type:' || g.type and s.key = g.key
-    and not exists (select from unnest(firsts) f where f.n = i.n and s = any (wanted));
+    and not exists (select from unnest(firsts) f where f.n = i.n and s = any (mine));
 
   select array_agg(x.id) into chosen
   from rows from (json_to_recordset(_messages) as (id uuid, own_id boolean)) with ordinality x (id, own_id, n)

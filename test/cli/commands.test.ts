@@ -123,6 +123,7 @@ test('publish, peek, status, audit, dead letters: what goes in comes out', async
       { ...empty, queue: 'mail' },
       { ...empty, queue: 'spam' },
     ],
+    groups: [],
     effects: { unknown: 0, needsReview: 0, overdue: 0, unrecorded: 0, contradicted: 0, oldestMs: null },
     partitions: expect.arrayContaining([{ name: 'outbox_p1', from: '0', to: '200001', madeAt: ISO, emptiedAt: null }]),
   })

@@ -1805,8 +1805,8 @@ language plpgsql
   set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;
 
-create function remember_keys(_wanted dedupe[])
-returns dedupe[]
+create function remember_keys(_wanted dedupe[], OUT standing dedupe[], OUT mine dedupe[])
+returns record
 language plpgsql
   set jit=off
   set lock_timeout=5s
