@@ -92,6 +92,7 @@ declare
   known uuid[];
   chosen uuid[];
   fresh uuid[];
+  orders boolean := exists (select from queues where parks_keys(stream));
 begin
   select x.type, p.reason into problem
   from json_to_recordset(_messages) x (type text, dedupe_key text, dedupe_window_ms double precision)
@@ -175,6 +176,7 @@ begin
     where not m.repeated
       and checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
                   m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, _max_bytes, _exchanges)
+      and (m.key is not null or not orders or refuse_keyless(m.exchange, m.routing_key, m.type, m.headers))
     order by m.n
     returning 1
   )

@@ -140,6 +140,7 @@ test('a message without a key is refused by a stream that keeps the order of key
   }
   await expect(publish([message])).rejects.toMatchObject(refused)
   await expect(publish([message, { ...message, key: 'a' }])).rejects.toMatchObject(refused)
+  await expect(publish([{ ...message, dedupeKey: 'once' }])).rejects.toMatchObject(refused)
   await expect(
     b.pool.query('select posthaste.publish($1, $2, $3, type => $4)', [b.exchange, '', '{}', 'moved']),
   ).rejects.toMatchObject({ code: 'PH001' })
