@@ -185,7 +185,9 @@ begin
   perform trim_lane_positions();
   needed := (select min(tick) from (select distinct on (reader) tick from positions order by reader, number desc) r);
   delete from ticks
-  where number < needed - 1 and (number % 1000 <> 0 or at < clock_timestamp() - interval '1 hour') and number not in (select needed_ticks());
+  where number < needed - 1 and (number % 1000 <> 0 or at < clock_timestamp() - interval '1 hour') and number not in (select needed_ticks())
+    -- readers of streams have ticks in hand that no position names yet
+    and (at < clock_timestamp() - interval '10 minutes' or not exists (select from stream_groups));
   delete from folds where number < (select number from folds order by number desc offset 1 limit 1);
   return true;
 end $$;

@@ -127,6 +127,21 @@ test('a deleted group is nowhere any more, and the name begins anew', async () =
   await b.handled(20)
 })
 
+test('ticks that a reader may have in hand, and write down later, outlive the trimming of the log', async () => {
+  const b = await bench()
+  const { process } = reading(b)
+  await process.start()
+  for (const n of [0, 5, 10, 15]) {
+    await b.publish(5, undefined, n)
+    await b.handled(n + 5)
+  }
+  const ticks = async () => (await b.pool.query('select number from posthaste.ticks order by number')).rows
+  const inHand = (await ticks()).slice(-4)
+  for (let trims = 0; trims < 3; )
+    if ((await b.pool.query('select posthaste.trim_logs() as done')).rows[0].done) trims += 1
+  expect(await ticks()).toEqual(expect.arrayContaining(inHand))
+})
+
 describe('nothing that was put aside or leased outlives', () => {
   async function withSomethingAside() {
     const b = await bench({ onExhausted: 'hold', retry: { maxAttempts: 1 } })
