@@ -71,7 +71,8 @@ test('a reader begins with what is committed from then on, with a time, or with 
   const latest = gathered(one.stream(b.stream).read({ signal: stopper().signal }))
   const probes: string[] = []
   await until(async () => probes.push(...(await b.publish(1))) && latest.messages.length > 0, { timeoutMs: 30_000 })
-  const { rows } = await b.pool.query('select clock_timestamp() as now')
+  // a Date has no microseconds: the time is to be later than the last probe, and sooner than what comes
+  const { rows } = await b.pool.query(`select clock_timestamp() + interval '2 ms' as now, pg_sleep(0.01)`)
   const later = await b.publish(5, undefined, 20)
   await until(() => latest.ids().at(-1) === later.at(-1), { timeoutMs: 30_000 })
   expect([...ids, ...probes, ...later].join()).toContain(latest.ids().join())
