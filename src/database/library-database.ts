@@ -53,8 +53,13 @@ export class LibraryDatabase<Tx extends object> implements Database<Tx> {
     })
   }
 
+  /** Without the way to commit with the last statement: the library says when it ends, and its COMMIT is what ours waits for. */
   queryable(tx: Tx): Queryable {
-    return this.#pool.queryable(this.#loanOf(tx).lent)
+    const ours = this.#pool.queryable(this.#loanOf(tx).lent)
+    return {
+      prepares: ours.prepares === true,
+      query: (text, values, options) => ours.query(text, values, options),
+    }
   }
 
   query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
