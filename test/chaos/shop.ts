@@ -84,17 +84,18 @@ export interface Verdict {
   readonly waiting: number
 }
 
-/** What became of every order, by plain SQL, in one snapshot. */
+/** What became of every order, by plain SQL. The account is taken once: between two of them a message may be routed, and is in neither. */
 export async function judge(pool: pg.Pool): Promise<Verdict> {
   const { rows } = await pool.query(`
-    with seen as (select service, id, count(*) as n from effects group by service, id),
+    with account as materialized (select * from posthaste.audit()),
+         seen as (select service, id, count(*) as n from effects group by service, id),
          wanted as (select o.id, s.service from orders o cross join (values ('billing'), ('shipping')) s (service))
     select (select count(*)::int from orders) as orders,
            (select count(*)::int from wanted w where not exists (select from seen s where s.id = w.id and s.service = w.service)) as lost,
            (select count(*)::int from seen where n > 1) as doubled,
            (select count(*)::int from seen s where not exists (select from orders o where o.id = s.id)) as phantom,
-           (select coalesce(sum(abs(difference)), 0)::int from posthaste.audit()) as difference,
-           (select coalesce(sum(ready + scheduled + leased), 0)::int from posthaste.audit() where scope = 'queue')
-             + (select coalesce(sum(unrouted), 0)::int from posthaste.audit() where scope = 'exchange') as waiting`)
+           (select coalesce(sum(abs(difference)), 0)::int from account) as difference,
+           (select coalesce(sum(ready + scheduled + leased), 0)::int from account where scope = 'queue')
+             + (select coalesce(sum(unrouted), 0)::int from account where scope = 'exchange') as waiting`)
   return rows[0]
 }
