@@ -1,22 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsumerOptions } from '../consumer.ts'
-import type { Context } from '../context.ts'
 import { Stopped } from '../errors.ts'
 import { within } from '../machinery/within.ts'
 import { lookAtQueues } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import { BatchSize } from './batch-size.ts'
-import { Breaker } from './breaker.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
-import { Flow } from './flow.ts'
-import { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import { modeOf } from './modes.ts'
 import { OwnRows } from './own-rows.ts'
 import type { ConsumerPlace } from './running.ts'
-import type { Seat } from './seat.ts'
+import { type Seat, seatOf } from './seat.ts'
 
 export interface DrainRequest {
   /** Deliveries to claim at most. */
@@ -58,26 +54,17 @@ export class Draining<Tx> {
   #blocked = false
 
   constructor(place: ConsumerPlace<Tx>, options: Required<ConsumerOptions>, handlers: Handlers, number: number) {
-    const { context, outbox, queue } = place
-    const gate = new Gate({ queue: queue.name, events: context.events, opened: () => {}, look: () => {} })
     this.#place = place
     this.#concurrency = options.concurrency
-    const flow = new Flow()
-    this.#seat = {
-      context,
-      outbox,
-      queue,
-      number,
+    const stopping = this.#stopping.signal
+    this.#seat = seatOf(place, options, {
       handlers,
-      timeoutMs: options.timeoutMs,
-      onError: options.onError,
-      attempts: new Set(),
-      stopping: this.#stopping.signal,
-      flow,
-      gate,
-      breaker: new Breaker({ context: context as Context, queue, number, flow, gate, timeoutMs: options.timeoutMs }),
+      number,
+      stopping,
       scheduled: () => {},
-    }
+      opened: () => {},
+      look: () => {},
+    })
     this.#own = new OwnRows(this.#seat)
     this.#crashes = new Crashes(this.#seat, this.#own)
     this.#size = new BatchSize(options.batchSize)

@@ -126,9 +126,7 @@ export class ExactlyOnce<Tx> implements Mode {
     for (const row of batch.rows) {
       batch.current = row
       const judged = await this.#judge(batch, row, ground, groups)
-      if (judged) batch.judged.push(judged)
-      if (judged) this.#seat.breaker.saw(judged.verdict)
-      if (judged && closes(judged)) await this.#close(judged.verdict.closing, ground)
+      if (judged) await this.#put(batch, [judged], ground)
     }
     if (groups) await this.#workOffGroups(batch, groups, ground)
     await this.#settle(batch, ground)

@@ -13,17 +13,14 @@ import type { AnyContract } from '../rules/contract.ts'
 import { summarise } from '../rules/error-summary.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import { BatchSize } from './batch-size.ts'
-import { Breaker } from './breaker.ts'
 import type { ClaimLoop } from './claim-loop.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
-import { Flow } from './flow.ts'
-import { Gate } from './gate.ts'
 import type { Handlers } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import { modeOf } from './modes.ts'
 import { OwnRows } from './own-rows.ts'
-import { report, type Seat } from './seat.ts'
+import { report, type Seat, seatOf } from './seat.ts'
 import { Slots, type Taken } from './slots.ts'
 import { Sweep } from './sweep.ts'
 
@@ -84,29 +81,15 @@ export class Running<Tx> {
   ) {
     this.#place = place
     this.#options = options
-    const { context, outbox, queue } = place
-    const gate = new Gate({
-      queue: queue.name,
-      events: context.events,
+    const { context } = place
+    this.#seat = seatOf(place, options, {
+      handlers,
+      number,
+      stopping: this.#stopping.signal,
+      scheduled: (delayMs) => this.#scheduled(delayMs),
       opened: () => this.#knock(),
       look: () => place.claims.look(),
     })
-    const flow = new Flow()
-    this.#seat = {
-      context,
-      outbox,
-      queue,
-      number,
-      handlers,
-      timeoutMs: options.timeoutMs,
-      onError: options.onError,
-      attempts: new Set(),
-      stopping: this.#stopping.signal,
-      flow,
-      gate,
-      breaker: new Breaker({ context: context as Context, queue, number, flow, gate, timeoutMs: options.timeoutMs }),
-      scheduled: (delayMs) => this.#scheduled(delayMs),
-    }
     this.#own = new OwnRows(this.#seat)
     this.#crashes = new Crashes(this.#seat, this.#own)
     this.#mode = this.#modeOf(options)

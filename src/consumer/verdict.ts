@@ -140,12 +140,18 @@ export function settledOf({ row, verdict, attempt }: Judged): Settled {
   }
 }
 
-/** Says what became of it, once that is committed. */
-export function tell(events: EventBus, queue: string, { row, verdict, attempt, durationMs }: Judged): void {
+/** Says what became of it, once that is committed; of a stream, in which group. */
+export function tell(
+  events: EventBus,
+  queue: string,
+  { row, verdict, attempt, durationMs }: Judged,
+  group?: string,
+): void {
   const { messageId } = row
-  const attempted = { queue, messageId, type: row.body?.type ?? '', attempt }
+  const where = group === undefined ? { queue } : { queue, group }
+  const attempted = { ...where, messageId, type: row.body?.type ?? '', attempt }
   if (verdict.kind === 'completed') {
-    events.emit('completed', { ...attempted, durationMs, duplicate: verdict.duplicate })
+    if (events.heard('completed')) events.emit('completed', { ...attempted, durationMs, duplicate: verdict.duplicate })
   } else if (verdict.kind === 'retry') {
     events.emit('retried', { ...attempted, delayMs: verdict.delayMs, error: verdict.error })
   } else if (verdict.kind === 'dead') {
@@ -155,7 +161,7 @@ export function tell(events: EventBus, queue: string, { row, verdict, attempt, d
   } else if (verdict.kind === 'returned' && verdict.version !== undefined) {
     events.emit('left', { ...attempted, version: verdict.version, delayMs: verdict.delayMs })
   } else if (verdict.kind === 'expired') {
-    events.emit('expired', { queue, messageId })
+    events.emit('expired', { ...where, messageId })
   }
 }
 

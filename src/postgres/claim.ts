@@ -186,11 +186,12 @@ export function claimed(row: Row): Claimed {
     duplicate: row.duplicate,
     expired: row.expired,
     leftOut: row.missing === null,
-    body: row.missing !== false ? null : body(row),
+    body: row.missing !== false ? null : bodyOf(row, new Date(row.published_at)),
   }
 }
 
-function body(row: Row): Body {
+/** The message in a row that has its columns, by whatever statement it was read. */
+export function bodyOf(row: Row, publishedAt: Date): Body {
   return {
     exchange: row.exchange,
     routingKey: row.routing_key,
@@ -203,6 +204,6 @@ function body(row: Row): Body {
     payload: row.payload,
     bytes: row.body,
     contentType: row.content_type,
-    publishedAt: new Date(row.published_at),
+    publishedAt,
   }
 }

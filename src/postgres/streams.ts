@@ -1,6 +1,6 @@
 import type { AttemptError } from '../rules/error-summary.ts'
 import { readLanes, storedLanes } from '../rules/lane.ts'
-import type { Body, Claimed } from './claim.ts'
+import { bodyOf, type Claimed } from './claim.ts'
 import type { Query, Row } from './queryable.ts'
 import type { NewHistory } from './settle.ts'
 import type { Tables } from './tables.ts'
@@ -97,24 +97,7 @@ export function streamRow(row: Row): StreamRow {
     leftOut: false,
     expired: row.expired,
     lane: row.lane,
-    body: bodyOf(row),
-  }
-}
-
-function bodyOf(row: Row): Body {
-  return {
-    exchange: row.exchange,
-    routingKey: row.routing_key,
-    type: row.type,
-    version: row.version,
-    key: row.key,
-    correlationId: row.correlation_id,
-    causationId: row.causation_id,
-    headers: row.headers,
-    payload: row.payload,
-    bytes: row.body,
-    contentType: row.content_type,
-    publishedAt: new Date(Number(row.published_ms)),
+    body: bodyOf(row, new Date(Number(row.published_ms))),
   }
 }
 
@@ -475,7 +458,7 @@ export function takeParked(
       leftOut: false,
       expired: row.expired,
       lane: -1,
-      body: row.missing ? null : bodyOf(row),
+      body: row.missing ? null : bodyOf(row, new Date(Number(row.published_ms))),
       number: String(row.number),
       dueAt: row.due_at,
     }),

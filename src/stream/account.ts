@@ -1,5 +1,5 @@
 import type { Closing } from '../consumer/gate.ts'
-import { type Judged, settledOf, type Verdict } from '../consumer/verdict.ts'
+import { type Judged, settledOf, tell, type Verdict } from '../consumer/verdict.ts'
 import type { EventBus } from '../events.ts'
 import type { Parking, Position, StreamRow } from '../postgres/streams.ts'
 import type { StreamSettings } from '../rules/topology.ts'
@@ -67,7 +67,7 @@ export class Account {
   tell(events: EventBus): void {
     const { queue, groupName } = this.#seat
     for (const { row, judged, parked } of this.#told) {
-      tellOf(events, { queue: queue.name, group: groupName }, judged)
+      tell(events, queue.name, judged, groupName)
       if (parked)
         events.emit('parked', { queue: queue.name, group: groupName, ...parkedFacts(row, this.#seat.settings) })
     }
@@ -122,29 +122,6 @@ function leftToNewer(row: StreamRow, delayMs: number, settings: StreamSettings):
 export function isHeld(verdict: Verdict & { kind: 'dead' }, { onExhausted }: StreamSettings): boolean {
   const wished = verdict.attempted && verdict.error === undefined && verdict.reason !== 'max-attempts'
   return onExhausted === 'hold' && !wished
-}
-
-/** As for a queue, with the group. */
-export function tellOf(
-  events: EventBus,
-  { queue, group }: { queue: string; group: string },
-  { row, verdict, attempt, durationMs }: Judged,
-): void {
-  const { messageId } = row
-  const attempted = { queue, group, messageId, type: row.body?.type ?? '', attempt }
-  if (verdict.kind === 'completed') {
-    if (events.heard('completed')) events.emit('completed', { ...attempted, durationMs, duplicate: verdict.duplicate })
-  } else if (verdict.kind === 'retry') {
-    events.emit('retried', { ...attempted, delayMs: verdict.delayMs, error: verdict.error })
-  } else if (verdict.kind === 'dead') {
-    events.emit('dead-lettered', { ...attempted, reason: verdict.reason, error: verdict.error })
-  } else if (verdict.kind === 'discarded') {
-    events.emit('discarded', { ...attempted, reason: verdict.reason })
-  } else if (verdict.kind === 'returned' && verdict.version !== undefined) {
-    events.emit('left', { ...attempted, version: verdict.version, delayMs: verdict.delayMs })
-  } else if (verdict.kind === 'expired') {
-    events.emit('expired', { queue, messageId, group })
-  }
 }
 
 /** Where lanes are after a piece. */

@@ -1,7 +1,7 @@
-import { type Judged, settledOf } from '../consumer/verdict.ts'
+import { type Judged, settledOf, tell } from '../consumer/verdict.ts'
 import type { EventBus } from '../events.ts'
 import type { ParkedRow, ParkedSettled, Parking } from '../postgres/streams.ts'
-import { isHeld, tellOf } from './account.ts'
+import { isHeld } from './account.ts'
 import type { StreamSeat } from './seat.ts'
 
 /** What became of the messages of a parked key: done in their order, until one failed again. */
@@ -41,6 +41,6 @@ export class ParkedAccount {
 
   tell(events: EventBus): void {
     const { queue, groupName } = this.#seat
-    for (const judged of this.#judged) tellOf(events, { queue: queue.name, group: groupName }, judged)
+    for (const judged of this.#judged) tell(events, queue.name, judged, groupName)
   }
 }

@@ -1,11 +1,7 @@
-import { Breaker } from '../consumer/breaker.ts'
-import { Flow } from '../consumer/flow.ts'
-import { Gate } from '../consumer/gate.ts'
 import type { Handlers } from '../consumer/handlers.ts'
 import type { ConsumerPlace } from '../consumer/running.ts'
-import { report } from '../consumer/seat.ts'
+import { report, seatOf } from '../consumer/seat.ts'
 import type { ConsumerOptions } from '../consumer.ts'
-import type { Context } from '../context.ts'
 import { NotSupported, Stopped } from '../errors.ts'
 import { Backoff } from '../machinery/backoff.ts'
 import { Throttle } from '../machinery/throttle.ts'
@@ -78,29 +74,17 @@ export class StreamRunning<Tx> {
   ) {
     this.#place = place
     this.#options = options
-    const { context, outbox, queue } = place
+    const { context, queue } = place
     const groupName = options.group ?? queue.name
-    const gate = new Gate({
-      queue: queue.name,
-      events: context.events,
-      opened: () => this.#pump(),
-      look: () => place.claims.look(),
-    })
-    const flow = new Flow()
     this.#seat = {
-      context,
-      outbox,
-      queue,
-      number,
-      handlers,
-      timeoutMs: options.timeoutMs,
-      onError: options.onError,
-      attempts: new Set(),
-      stopping: this.#stopping.signal,
-      flow,
-      gate,
-      breaker: new Breaker({ context: context as Context, queue, number, flow, gate, timeoutMs: options.timeoutMs }),
-      scheduled: () => {},
+      ...seatOf(place, options, {
+        handlers,
+        number,
+        stopping: this.#stopping.signal,
+        scheduled: () => {},
+        opened: () => this.#pump(),
+        look: () => place.claims.look(),
+      }),
       group,
       groupName,
       settings: queue.stream ?? DEFAULT_STREAM,
