@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { Attempt } from './consumer/attempt.ts'
 import { LARGEST_BATCH } from './consumer/batch-size.ts'
 import type { BatchContextOf, ContextOf, Guarantee } from './consumer/context.ts'
@@ -15,7 +14,7 @@ import { run } from './postgres/queryable.ts'
 import type { AnyContract, AnyRequestContract, Contract, RequestContract } from './rules/contract.ts'
 import type { Delivery } from './rules/delivery.ts'
 import { summarise } from './rules/error-summary.ts'
-import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
+import { milliseconds, parseOptions, passedThrough, shape, wholeNumber } from './rules/options.ts'
 import type { Outcome } from './rules/outcome.ts'
 import { type Horizon, type ProviderOptions, providerOf, requireWindow } from './rules/provider.ts'
 import { joinOrMake } from './stream/groups.ts'
@@ -103,26 +102,28 @@ export const DEFAULT_CONSUMER = Object.freeze({
 const LARGEST_PIECE = 5_000
 const OF_STREAMS = ['group', 'from', 'replayGuard'] as const
 
-const OPTIONS = z.strictObject({
-  guarantee: z.enum(['exactly-once-effects', 'at-least-once', 'at-most-once']).default(DEFAULT_CONSUMER.guarantee),
-  concurrency: wholeNumber(1, 1_000).default(DEFAULT_CONSUMER.concurrency),
-  batchSize: z.union([wholeNumber(1, LARGEST_PIECE), z.literal('auto')]).default(DEFAULT_CONSUMER.batchSize),
-  timeoutMs: milliseconds(1).default(DEFAULT_CONSUMER.timeoutMs),
-  leaseMs: milliseconds(1_000).default(DEFAULT_CONSUMER.leaseMs),
-  providers: z.array(passedThrough<ProviderOptions>()).readonly().default(DEFAULT_CONSUMER.providers),
-  onError: z
-    .custom<OnError | undefined>((given) => given === undefined || typeof given === 'function', 'it is no function')
-    .optional()
-    .transform((given) => given),
-  group: z
-    .string()
-    .min(1)
-    .max(200)
-    .optional()
-    .transform((given) => given),
-  from: z.union([z.enum(['earliest', 'latest']), z.date(), z.guid()]).default(DEFAULT_CONSUMER.from),
-  replayGuard: z.boolean().default(DEFAULT_CONSUMER.replayGuard),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    guarantee: z.enum(['exactly-once-effects', 'at-least-once', 'at-most-once']).default(DEFAULT_CONSUMER.guarantee),
+    concurrency: wholeNumber(1, 1_000).default(DEFAULT_CONSUMER.concurrency),
+    batchSize: z.union([wholeNumber(1, LARGEST_PIECE), z.literal('auto')]).default(DEFAULT_CONSUMER.batchSize),
+    timeoutMs: milliseconds(1).default(DEFAULT_CONSUMER.timeoutMs),
+    leaseMs: milliseconds(1_000).default(DEFAULT_CONSUMER.leaseMs),
+    providers: z.array(passedThrough<ProviderOptions>()).readonly().default(DEFAULT_CONSUMER.providers),
+    onError: z
+      .custom<OnError | undefined>((given) => given === undefined || typeof given === 'function', 'it is no function')
+      .optional()
+      .transform((given) => given),
+    group: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .transform((given) => given),
+    from: z.union([z.enum(['earliest', 'latest']), z.date(), z.guid()]).default(DEFAULT_CONSUMER.from),
+    replayGuard: z.boolean().default(DEFAULT_CONSUMER.replayGuard),
+  }),
+)
 
 export interface StopOptions {
   /** How long handlers may go on, in milliseconds; then their signals fire, and a second later their transactions are destroyed. @default 30_000 */

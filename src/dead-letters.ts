@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
 import { InvalidOption } from './errors.ts'
@@ -6,7 +5,7 @@ import { withPeer } from './machinery/peer.ts'
 import type { DeadLetterRow, DeadLettersWhere, WholeDeadLetterRow } from './postgres/dead-letters.ts'
 import { numberOf } from './queue-number.ts'
 import { jsonText } from './rules/json-text.ts'
-import { parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
+import { parseOptions, passedThrough, shape, wholeNumber } from './rules/options.ts'
 
 /** A delivery that ended badly: which, why, and every attempt. */
 export interface DeadLetter extends DeadLetterRow {}
@@ -80,27 +79,35 @@ export interface Purged {
 
 const DEFAULTS = Object.freeze({ limit: 100 })
 
-const FILTER = z.strictObject({
-  queue: z.string().optional(),
-  reason: z.string().optional(),
-  type: z.string().optional(),
-  since: z.date().optional(),
-  until: z.date().optional(),
-  text: z.string().min(1).optional(),
-})
-const LIST = FILTER.extend({
-  limit: wholeNumber(1, 1_000).default(DEFAULTS.limit),
-  before: z.string().optional(),
-})
-const PURGE = z.strictObject({
-  by: z.string().optional(),
-  signal: passedThrough<AbortSignal | undefined>().optional(),
-})
-const REDRIVE = PURGE.extend({
-  to: z.string().optional(),
-  payload: passedThrough<unknown>().optional(),
-  dryRun: z.boolean().default(false),
-})
+const FILTER = shape((z) =>
+  z.strictObject({
+    queue: z.string().optional(),
+    reason: z.string().optional(),
+    type: z.string().optional(),
+    since: z.date().optional(),
+    until: z.date().optional(),
+    text: z.string().min(1).optional(),
+  }),
+)
+const LIST = shape((z) =>
+  FILTER().extend({
+    limit: wholeNumber(1, 1_000).default(DEFAULTS.limit),
+    before: z.string().optional(),
+  }),
+)
+const PURGE = shape((z) =>
+  z.strictObject({
+    by: z.string().optional(),
+    signal: passedThrough<AbortSignal | undefined>().optional(),
+  }),
+)
+const REDRIVE = shape((z) =>
+  PURGE().extend({
+    to: z.string().optional(),
+    payload: passedThrough<unknown>().optional(),
+    dryRun: z.boolean().default(false),
+  }),
+)
 
 interface Portion {
   readonly ids: readonly string[]

@@ -1,5 +1,4 @@
 import { hostname } from 'node:os'
-import { z } from 'zod'
 import { ask } from './ask.ts'
 import { Attempt } from './consumer/attempt.ts'
 import type { Context } from './context.ts'
@@ -40,7 +39,7 @@ import {
   providerKeyOf,
 } from './rules/effect.ts'
 import { summarise } from './rules/error-summary.ts'
-import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
+import { milliseconds, parseOptions, passedThrough, shape, wholeNumber } from './rules/options.ts'
 import { type ProviderOptions, providerOf, requireWindow } from './rules/provider.ts'
 import type { AnyTransaction } from './transaction-handle.ts'
 
@@ -107,17 +106,19 @@ export type RunOptions<Answer> = Repeatable & {
 
 export const DEFAULT_RUN = Object.freeze({ timeoutMs: 20_000, leaseMs: 30_000 })
 
-const RUN = z.strictObject({
-  provider: passedThrough<ProviderOptions | undefined>().optional(),
-  effect: z.enum(['idempotent', 'at-most-once']).optional(),
-  request: z.unknown(),
-  call: passedThrough<Running['call']>(),
-  reconcile: passedThrough<Running['reconcile']>().optional(),
-  timeoutMs: milliseconds(1).default(DEFAULT_RUN.timeoutMs),
-  leaseMs: milliseconds(500).default(DEFAULT_RUN.leaseMs),
-  notAfter: z.date().optional(),
-  signal: passedThrough<AbortSignal | undefined>().optional(),
-})
+const RUN = shape((z) =>
+  z.strictObject({
+    provider: passedThrough<ProviderOptions | undefined>().optional(),
+    effect: z.enum(['idempotent', 'at-most-once']).optional(),
+    request: z.unknown(),
+    call: passedThrough<Running['call']>(),
+    reconcile: passedThrough<Running['reconcile']>().optional(),
+    timeoutMs: milliseconds(1).default(DEFAULT_RUN.timeoutMs),
+    leaseMs: milliseconds(500).default(DEFAULT_RUN.leaseMs),
+    notAfter: z.date().optional(),
+    signal: passedThrough<AbortSignal | undefined>().optional(),
+  }),
+)
 
 /** An operation in the ledger; its response is opened and redacted, or undefined. */
 export interface LedgerEntry extends Omit<WantingRow, 'response' | 'sealed'> {
@@ -155,15 +156,17 @@ export interface EffectFilter {
   readonly after?: string | undefined
 }
 
-const LIST = z.strictObject({
-  state: z.union([z.enum(EFFECT_STATES), z.literal('all'), z.array(z.enum(EFFECT_STATES))]).optional(),
-  wants: z.union([z.enum(EFFECT_WANTS), z.array(z.enum(EFFECT_WANTS))]).optional(),
-  provider: z.string().optional(),
-  olderThanMs: milliseconds().optional(),
-  startingWith: z.string().optional(),
-  limit: wholeNumber(1, 1_000).default(100),
-  after: z.string().optional(),
-})
+const LIST = shape((z) =>
+  z.strictObject({
+    state: z.union([z.enum(EFFECT_STATES), z.literal('all'), z.array(z.enum(EFFECT_STATES))]).optional(),
+    wants: z.union([z.enum(EFFECT_WANTS), z.array(z.enum(EFFECT_WANTS))]).optional(),
+    provider: z.string().optional(),
+    olderThanMs: milliseconds().optional(),
+    startingWith: z.string().optional(),
+    limit: wholeNumber(1, 1_000).default(100),
+    after: z.string().optional(),
+  }),
+)
 
 /** What a person, or a webhook, says became of an operation. */
 export interface Resolution {
@@ -180,12 +183,14 @@ export interface Resolution {
   readonly response?: unknown
 }
 
-const RESOLUTION = z.strictObject({
-  as: z.enum(['succeeded', 'failed', 'retry']),
-  by: z.string().min(1).max(200),
-  reason: z.string().min(1).max(400),
-  response: z.unknown().optional(),
-})
+const RESOLUTION = shape((z) =>
+  z.strictObject({
+    as: z.enum(['succeeded', 'failed', 'retry']),
+    by: z.string().min(1).max(200),
+    reason: z.string().min(1).max(400),
+    response: z.unknown().optional(),
+  }),
+)
 
 /** What became of an operation, and who says so. */
 export interface OutcomeElsewhere {
@@ -196,11 +201,13 @@ export interface OutcomeElsewhere {
   readonly response?: unknown
 }
 
-const ELSEWHERE = z.strictObject({
-  as: z.enum(['succeeded', 'failed']),
-  by: z.string().min(1).max(200),
-  response: z.unknown().optional(),
-})
+const ELSEWHERE = shape((z) =>
+  z.strictObject({
+    as: z.enum(['succeeded', 'failed']),
+    by: z.string().min(1).max(200),
+    response: z.unknown().optional(),
+  }),
+)
 
 /** `missing`: no such operation (yet). `contradicted`: it is known to have ended otherwise, and is marked for a person. */
 export type RecordedElsewhere<Value> = Recorded<Value> | { readonly status: 'missing' | 'contradicted' }

@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
 import { InvalidOption } from './errors.ts'
 import { eraseMessage, isPast } from './postgres/erasure.ts'
-import { milliseconds, parseOptions } from './rules/options.ts'
+import { milliseconds, parseOptions, shape } from './rules/options.ts'
 
 /** Who asks for it, and how long it may take. */
 export interface EraseOptions {
@@ -24,7 +23,7 @@ export interface Erased {
   readonly underWay: boolean
 }
 
-const OPTIONS = z.strictObject({ by: z.string().optional(), timeoutMs: milliseconds().default(5_000) })
+const OPTIONS = shape((z) => z.strictObject({ by: z.string().optional(), timeoutMs: milliseconds().default(5_000) }))
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const AGAIN_MS = 25
 

@@ -1,8 +1,7 @@
-import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
 import { type Act, acts } from './postgres/journal.ts'
-import { parseOptions, wholeNumber } from './rules/options.ts'
+import { parseOptions, shape, wholeNumber } from './rules/options.ts'
 
 export type { Act } from './postgres/journal.ts'
 
@@ -16,14 +15,16 @@ export interface JournalOptions {
   readonly before?: string | undefined
 }
 
-const OPTIONS = z.strictObject({
-  queue: z.string().optional(),
-  limit: wholeNumber(1, 1_000).default(100),
-  before: z
-    .string()
-    .regex(/^\d{1,18}$/, 'it is not an id')
-    .optional(),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    queue: z.string().optional(),
+    limit: wholeNumber(1, 1_000).default(100),
+    before: z
+      .string()
+      .regex(/^\d{1,18}$/, 'it is not an id')
+      .optional(),
+  }),
+)
 
 /** Who did what by hand, the newest first; kept for a year. */
 export async function journal(context: Context, options: JournalOptions = {}): Promise<Act[]> {

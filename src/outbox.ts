@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { ConnectionLost, InvalidOption, TransactionAborted, UnknownExchange } from './errors.ts'
 import type { EventBus } from './events.ts'
 import type { FullQueues } from './full-queues.ts'
@@ -22,13 +21,13 @@ import {
   prepare,
   type RawMessage,
 } from './rules/message.ts'
-import { parseOptions } from './rules/options.ts'
+import { parseOptions, shape } from './rules/options.ts'
 import type { MessageLimits } from './rules/validate.ts'
 import { type AnyTransaction, outsideOfTransaction, recognise } from './transaction-handle.ts'
 
 export type { Published } from './postgres/outbox.ts'
 
-const CANCEL = z.strictObject({ messageId: z.array(z.guid('it is not a uuid')) })
+const CANCEL = shape((z) => z.strictObject({ messageId: z.array(z.guid('it is not a uuid')) }))
 
 export interface OutboxOptions {
   readonly tables: Tables

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
 import { type Audit, audit } from './audit.ts'
 import { ClaimLoop } from './consumer/claim-loop.ts'
 import type { Guarantee } from './consumer/context.ts'
@@ -42,7 +41,7 @@ import { effectBodies } from './rules/effect-bodies.ts'
 import { Keyring, type PayloadKeys } from './rules/encryption.ts'
 import { hasCode, isConnectionLoss } from './rules/error-summary.ts'
 import type { PublishOptions } from './rules/message.ts'
-import { milliseconds, parseOptions, passedThrough, wholeNumber } from './rules/options.ts'
+import { milliseconds, type Parsed, parseOptions, passedThrough, shape, wholeNumber } from './rules/options.ts'
 import { horizonMs } from './rules/provider.ts'
 import { longestRetryMs } from './rules/retry.ts'
 import { defineTopology, type QueueSettings, type Topology } from './rules/topology.ts'
@@ -114,41 +113,45 @@ export interface StopOptions {
   readonly timeoutMs?: number
 }
 
-const PAYLOAD_KEYS = z.strictObject({ current: z.string(), keys: passedThrough<PayloadKeys['keys']>() })
+const PAYLOAD_KEYS = shape((z) => z.strictObject({ current: z.string(), keys: passedThrough<PayloadKeys['keys']>() }))
 
-const OPTIONS = z.strictObject({
-  database: passedThrough<Database<unknown>>(),
-  topology: passedThrough<Topology | undefined>().optional(),
-  schema: z.string().default('posthaste'),
-  service: z.string().min(1).max(255).optional(),
-  listenUrl: z.string().min(1).optional(),
-  logger: passedThrough<Logger | undefined>().optional(),
-  relay: z
-    .strictObject({
-      pollIntervalMs: milliseconds(10).optional(),
-      chunk: wholeNumber(1, 100_000).optional(),
-      drowsyMs: milliseconds().optional(),
-      upkeepRoundMs: milliseconds(100).optional(),
-    })
-    .default({}),
-  effects: passedThrough<EffectBodies | undefined>().optional(),
-  payloadKeys: passedThrough<PayloadKeys | undefined>()
-    .optional()
-    .transform((given) => (given === undefined ? undefined : new Keyring(parseOptions(PAYLOAD_KEYS, given)))),
-  retention: z
-    .strictObject({
-      outboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.outboxMs),
-      inboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.inboxMs),
-      deadLettersMs: milliseconds(1_000).default(DEFAULT_RETENTION.deadLettersMs),
-      outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).exactOptional(),
-    })
-    .prefault({}),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    database: passedThrough<Database<unknown>>(),
+    topology: passedThrough<Topology | undefined>().optional(),
+    schema: z.string().default('posthaste'),
+    service: z.string().min(1).max(255).optional(),
+    listenUrl: z.string().min(1).optional(),
+    logger: passedThrough<Logger | undefined>().optional(),
+    relay: z
+      .strictObject({
+        pollIntervalMs: milliseconds(10).optional(),
+        chunk: wholeNumber(1, 100_000).optional(),
+        drowsyMs: milliseconds().optional(),
+        upkeepRoundMs: milliseconds(100).optional(),
+      })
+      .default({}),
+    effects: passedThrough<EffectBodies | undefined>().optional(),
+    payloadKeys: passedThrough<PayloadKeys | undefined>()
+      .optional()
+      .transform((given) => (given === undefined ? undefined : new Keyring(parseOptions(PAYLOAD_KEYS, given)))),
+    retention: z
+      .strictObject({
+        outboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.outboxMs),
+        inboxMs: milliseconds(1_000).default(DEFAULT_RETENTION.inboxMs),
+        deadLettersMs: milliseconds(1_000).default(DEFAULT_RETENTION.deadLettersMs),
+        outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).exactOptional(),
+      })
+      .prefault({}),
+  }),
+)
 
-const START = z.strictObject({
-  relay: z.boolean().default(true),
-  consumers: z.boolean().default(true),
-})
+const START = shape((z) =>
+  z.strictObject({
+    relay: z.boolean().default(true),
+    consumers: z.boolean().default(true),
+  }),
+)
 
 /** What the side doors of a Posthaste, its test kit and its health, look at. @internal */
 export interface Insides<Tx> {
@@ -163,7 +166,7 @@ export let insidesOf: <Tx>(posthaste: Posthaste<Tx>) => Insides<Tx>
 
 const DECLARATIONS = 4
 
-const STOP = z.strictObject({ timeoutMs: milliseconds().default(30_000) })
+const STOP = shape((z) => z.strictObject({ timeoutMs: milliseconds().default(30_000) }))
 
 /**
  * A transactional outbox and a message queue in your Postgres.
@@ -197,7 +200,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
    */
   readonly effects: Effects
   readonly #context: Context<Tx>
-  readonly #options: z.output<typeof OPTIONS>
+  readonly #options: Parsed<typeof OPTIONS>
   readonly #topology: Topology
   readonly #store: TopologyStore
   readonly #outbox: Outbox
@@ -209,7 +212,7 @@ export class Posthaste<Tx, QueueName extends string = string> implements AsyncDi
     'queue' | 'contracts' | 'start' | 'stop' | 'drain' | 'check' | 'horizon'
   >[] = []
   readonly #lifecycle: Lifecycle<StopOptions>
-  #starting: z.output<typeof START> = START.parse({})
+  #starting: Parsed<typeof START> = parseOptions(START, {})
   readonly #health: HealthCheck
   #started = false
   #relaying = false

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Drained } from './consumer/draining.ts'
 import type { Context } from './context.ts'
@@ -12,7 +11,7 @@ import { queueStatus, relayStatus } from './postgres/status.ts'
 import { type DeliveriesOptions, Pull, type PulledDelivery, type PullPlace, type ReceiveOptions } from './queue/pull.ts'
 import { numberOf } from './queue-number.ts'
 import type { AttemptError } from './rules/error-summary.ts'
-import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
+import { milliseconds, parseOptions, shape, wholeNumber } from './rules/options.ts'
 import type { QueueStatus } from './status.ts'
 
 /** How much of a queue to look at. */
@@ -41,17 +40,21 @@ export interface DeleteOptions {
 
 const DEFAULTS = Object.freeze({ limit: 10, timeoutMs: 10_000 })
 
-const PEEK = z.strictObject({ limit: wholeNumber(1, 1_000).default(DEFAULTS.limit) })
-const PAUSE = z.strictObject({
-  forMs: milliseconds(1).optional(),
-  reason: z.string().min(1).optional(),
-  by: z.string().min(1).optional(),
-})
-const DELETE = z.strictObject({
-  force: z.boolean().default(false),
-  timeoutMs: milliseconds().default(DEFAULTS.timeoutMs),
-})
-const CANCEL = z.strictObject({ messageId: z.guid('it is not a uuid') })
+const PEEK = shape((z) => z.strictObject({ limit: wholeNumber(1, 1_000).default(DEFAULTS.limit) }))
+const PAUSE = shape((z) =>
+  z.strictObject({
+    forMs: milliseconds(1).optional(),
+    reason: z.string().min(1).optional(),
+    by: z.string().min(1).optional(),
+  }),
+)
+const DELETE = shape((z) =>
+  z.strictObject({
+    force: z.boolean().default(false),
+    timeoutMs: milliseconds().default(DEFAULTS.timeoutMs),
+  }),
+)
+const CANCEL = shape((z) => z.strictObject({ messageId: z.guid('it is not a uuid') }))
 
 const AT_ONCE = 10_000
 const AGAIN_MS = 50
@@ -92,10 +95,12 @@ export interface DrainOptions {
   readonly deadlineMs?: number
 }
 
-const DRAIN = z.strictObject({
-  maxMessages: wholeNumber(1, 1_000_000).default(1_000),
-  deadlineMs: milliseconds(1).default(20_000),
-})
+const DRAIN = shape((z) =>
+  z.strictObject({
+    maxMessages: wholeNumber(1, 1_000_000).default(1_000),
+    deadlineMs: milliseconds(1).default(20_000),
+  }),
+)
 
 export interface QueuePlace<Tx> extends PullPlace<Tx> {
   drain(queue: string, options: Required<DrainOptions>): Promise<Drained>

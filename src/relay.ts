@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import type { Context } from './context.ts'
 import { Lifecycle } from './machinery/lifecycle.ts'
 import { Loop } from './machinery/loop.ts'
@@ -12,7 +11,7 @@ import { Router } from './relay/router.ts'
 import { Timetable } from './relay/timetable.ts'
 import { DEFAULT_RETENTION, RETENTION, type Retention, Upkeep } from './relay/upkeep.ts'
 import { summarise } from './rules/error-summary.ts'
-import { milliseconds, parseOptions, wholeNumber } from './rules/options.ts'
+import { milliseconds, parseOptions, shape, wholeNumber } from './rules/options.ts'
 
 /** How a relay works. The defaults fit; a longer poll costs less when notifications arrive, and delays what nobody told it of. */
 export interface RelayOptions {
@@ -30,13 +29,15 @@ export interface RelayOptions {
 
 export const DEFAULT_RELAY = Object.freeze({ pollIntervalMs: 1_000, chunk: 5_000, drowsyMs: 3, upkeepRoundMs: 60_000 })
 
-export const RELAY_OPTIONS = z.strictObject({
-  pollIntervalMs: milliseconds(1).optional(),
-  chunk: wholeNumber(1, 100_000).optional(),
-  drowsyMs: milliseconds().optional(),
-  upkeepRoundMs: milliseconds(100).optional(),
-  retention: RETENTION.optional(),
-})
+export const RELAY_OPTIONS = shape((z) =>
+  z.strictObject({
+    pollIntervalMs: milliseconds(1).optional(),
+    chunk: wholeNumber(1, 100_000).optional(),
+    drowsyMs: milliseconds().optional(),
+    upkeepRoundMs: milliseconds(100).optional(),
+    retention: RETENTION().optional(),
+  }),
+)
 
 export interface StopOptions {
   /** How long to wait for the cycle in progress, in milliseconds. @default 10_000 */

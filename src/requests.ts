@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { REPLY_TO } from './consumer/replying.ts'
 import type { Context } from './context.ts'
 import { RequestTimeout, Stopped } from './errors.ts'
@@ -9,7 +8,7 @@ import { closeRequest, openRequest, repliesChannel, takeReplies } from './postgr
 import type { AnyRequestContract } from './rules/contract.ts'
 import { summarise } from './rules/error-summary.ts'
 import type { Message, PublishOptions } from './rules/message.ts'
-import { milliseconds, parseOptions, passedThrough } from './rules/options.ts'
+import { milliseconds, parseOptions, passedThrough, shape } from './rules/options.ts'
 
 /** How long a requester waits, and how the request is published. */
 export interface RequestOptions {
@@ -23,21 +22,23 @@ export interface RequestOptions {
 
 const DEFAULTS = Object.freeze({ timeoutMs: 10_000 })
 
-const OPTIONS = z.strictObject({
-  timeoutMs: milliseconds(1).default(DEFAULTS.timeoutMs),
-  signal: passedThrough<AbortSignal | undefined>().optional(),
-  publish: z
-    .strictObject({
-      headers: passedThrough<PublishOptions['headers']>().optional(),
-      priority: passedThrough<number | undefined>().optional(),
-      correlationId: passedThrough<string | undefined>().optional(),
-      causationId: passedThrough<string | undefined>().optional(),
-      key: passedThrough<string | undefined>().optional(),
-      routingKey: passedThrough<string | undefined>().optional(),
-      lockKey: passedThrough<boolean | undefined>().optional(),
-    })
-    .default({}),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    timeoutMs: milliseconds(1).default(DEFAULTS.timeoutMs),
+    signal: passedThrough<AbortSignal | undefined>().optional(),
+    publish: z
+      .strictObject({
+        headers: passedThrough<PublishOptions['headers']>().optional(),
+        priority: passedThrough<number | undefined>().optional(),
+        correlationId: passedThrough<string | undefined>().optional(),
+        causationId: passedThrough<string | undefined>().optional(),
+        key: passedThrough<string | undefined>().optional(),
+        routingKey: passedThrough<string | undefined>().optional(),
+        lockKey: passedThrough<boolean | undefined>().optional(),
+      })
+      .default({}),
+  }),
+)
 
 const LOOK_AGAIN_MS = 1_000
 const LOOK_AGAIN_WITHOUT_LISTEN_MS = 50

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
 import { InvalidSchedule } from './errors.ts'
@@ -10,7 +9,7 @@ import {
   type StoredSchedule,
   storedSchedules,
 } from './postgres/schedules.ts'
-import { parseOptions } from './rules/options.ts'
+import { parseOptions, shape } from './rules/options.ts'
 import type { MissedTicks } from './rules/schedule.ts'
 import { nameProblem } from './rules/validate.ts'
 
@@ -29,10 +28,12 @@ export interface ScheduleOptions {
 
 const DEFAULTS = Object.freeze({ timeZone: 'UTC', missed: 'once' })
 
-const OPTIONS = z.strictObject({
-  timeZone: z.string().default(DEFAULTS.timeZone),
-  missed: z.enum(['skip', 'once', 'all']).default(DEFAULTS.missed),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    timeZone: z.string().default(DEFAULTS.timeZone),
+    missed: z.enum(['skip', 'once', 'all']).default(DEFAULTS.missed),
+  }),
+)
 
 /**
  * The recurring messages of a database, whoever declared them.

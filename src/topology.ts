@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from 'node:util'
-import { z } from 'zod'
 import type { Context } from './context.ts'
 import { TopologyConflict, UnknownExchange, UnknownHandlerContract, UnknownQueue } from './errors.ts'
 import { type Queryable, run } from './postgres/queryable.ts'
@@ -27,7 +26,7 @@ import {
 import type { AnyContract } from './rules/contract.ts'
 import { everyField } from './rules/flow.ts'
 import { jsonSchemaOf } from './rules/json-schema.ts'
-import { parseOptions } from './rules/options.ts'
+import { parseOptions, shape } from './rules/options.ts'
 import { admits, type Binding } from './rules/route.ts'
 import { DEFAULT_NEWER_VERSIONS, type Topology } from './rules/topology.ts'
 
@@ -56,7 +55,7 @@ export interface DeclareOptions {
   readonly force?: boolean
 }
 
-const DECLARE = z.strictObject({ force: z.boolean().default(false) })
+const DECLARE = shape((z) => z.strictObject({ force: z.boolean().default(false) }))
 
 /**
  * Declares exchanges, queues and bindings: adds what is missing, removes nothing, and refuses a setting that another process

@@ -1,10 +1,9 @@
-import { z } from 'zod'
 import { ask } from './ask.ts'
 import type { Context } from './context.ts'
 import { InvalidOption } from './errors.ts'
 import { causedBy, trace as traceOf } from './postgres/trace.ts'
 import type { AttemptError } from './rules/error-summary.ts'
-import { parseOptions, wholeNumber } from './rules/options.ts'
+import { parseOptions, shape, wholeNumber } from './rules/options.ts'
 
 /** What became of a message. */
 export interface Trace {
@@ -75,7 +74,7 @@ export interface TraceOptions {
   readonly depth?: number
 }
 
-const OPTIONS = z.strictObject({ depth: wholeNumber(0, 10).default(3) })
+const OPTIONS = shape((z) => z.strictObject({ depth: wholeNumber(0, 10).default(3) }))
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 // A conversation that branches without end is cut, and so is the search for it.

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import type {
   Database,
   Guarded,
@@ -19,7 +18,7 @@ import {
   TransactionRolledBack,
 } from '../errors.ts'
 import { summarise } from '../rules/error-summary.ts'
-import { milliseconds, parseOptions } from '../rules/options.ts'
+import { milliseconds, parseOptions, shape } from '../rules/options.ts'
 import { terminateBackend } from './backend.ts'
 import { answerWithin } from './deadline.ts'
 import { condemns, isRefusal, isStale } from './fault.ts'
@@ -43,10 +42,12 @@ export interface PgDatabaseOptions {
 
 const DEFAULTS = Object.freeze({ deadlineMs: 30_000, prepare: true })
 
-const OPTIONS = z.strictObject({
-  deadlineMs: milliseconds(1).default(DEFAULTS.deadlineMs),
-  prepare: z.boolean().default(DEFAULTS.prepare),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    deadlineMs: milliseconds(1).default(DEFAULTS.deadlineMs),
+    prepare: z.boolean().default(DEFAULTS.prepare),
+  }),
+)
 
 export function parsePgDatabaseOptions(options: PgDatabaseOptions): Required<PgDatabaseOptions> {
   return parseOptions(OPTIONS, options)

@@ -8,7 +8,6 @@ import type {
   QueryResult,
   Transaction,
 } from 'kysely'
-import { z } from 'zod'
 import { terminateBackend } from '../database/backend.ts'
 import { answerWithin } from '../database/deadline.ts'
 import { condemns, isRefusal } from '../database/fault.ts'
@@ -19,7 +18,7 @@ import { refuseTransactionControl } from '../database/transaction-control.ts'
 import type { Database, Guarded, NoSession, Queryable, Row, Session, SessionOptions } from '../database.ts'
 import { CommitUnknown, DatabaseUnreachable, TransactionOver, TransactionRolledBack } from '../errors.ts'
 import { summarise } from '../rules/error-summary.ts'
-import { milliseconds, parseOptions, passedThrough } from '../rules/options.ts'
+import { milliseconds, parseOptions, passedThrough, shape } from '../rules/options.ts'
 
 /** What `kyselyDatabase` may know beside your Kysely; with the `pool` it needs neither `listenUrl` nor a question per transaction. */
 export interface KyselyDatabaseOptions {
@@ -34,10 +33,12 @@ export interface KyselyDatabaseOptions {
 
 const DEFAULTS = Object.freeze({ deadlineMs: 30_000 })
 
-const OPTIONS = z.strictObject({
-  pool: passedThrough<PgPool | undefined>().optional(),
-  deadlineMs: milliseconds(1).default(DEFAULTS.deadlineMs),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    pool: passedThrough<PgPool | undefined>().optional(),
+    deadlineMs: milliseconds(1).default(DEFAULTS.deadlineMs),
+  }),
+)
 
 /**
  * Your Kysely database as Posthaste's; transactions are Kysely's own, and so are handlers' `tx`. Its dialect must be Postgres through `pg`.

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import type { ClaimLoop } from '../consumer/claim-loop.ts'
 import { clearPayload, factsOf } from '../consumer/facts.ts'
 import { Lease } from '../consumer/leases.ts'
@@ -11,7 +10,7 @@ import { leaseOrWait, releaseLeased, settleLeased, sortedOut } from '../postgres
 import { run } from '../postgres/queryable.ts'
 import type { StoredQueue } from '../postgres/topology.ts'
 import { settingsOf } from '../queue-number.ts'
-import { milliseconds, parseOptions, passedThrough, wholeNumber } from '../rules/options.ts'
+import { milliseconds, type Parsed, parseOptions, passedThrough, shape, wholeNumber } from '../rules/options.ts'
 import { Pulled, type PulledDelivery, type PulledFacts } from './pulled.ts'
 
 export type { PulledDelivery } from './pulled.ts'
@@ -40,18 +39,22 @@ export interface DeliveriesOptions {
 
 const DEFAULTS = Object.freeze({ max: 1, leaseMs: 30_000, waitMs: 0, prefetch: 10 })
 
-const RECEIVE = z.strictObject({
-  max: wholeNumber(1, 1_000).default(DEFAULTS.max),
-  leaseMs: milliseconds(1).default(DEFAULTS.leaseMs),
-  waitMs: milliseconds().default(DEFAULTS.waitMs),
-  signal: passedThrough<AbortSignal | undefined>().optional(),
-})
+const RECEIVE = shape((z) =>
+  z.strictObject({
+    max: wholeNumber(1, 1_000).default(DEFAULTS.max),
+    leaseMs: milliseconds(1).default(DEFAULTS.leaseMs),
+    waitMs: milliseconds().default(DEFAULTS.waitMs),
+    signal: passedThrough<AbortSignal | undefined>().optional(),
+  }),
+)
 
-const DELIVERIES = z.strictObject({
-  leaseMs: milliseconds(1).default(DEFAULTS.leaseMs),
-  prefetch: wholeNumber(1, 1_000).default(DEFAULTS.prefetch),
-  signal: passedThrough<AbortSignal | undefined>().optional(),
-})
+const DELIVERIES = shape((z) =>
+  z.strictObject({
+    leaseMs: milliseconds(1).default(DEFAULTS.leaseMs),
+    prefetch: wholeNumber(1, 1_000).default(DEFAULTS.prefetch),
+    signal: passedThrough<AbortSignal | undefined>().optional(),
+  }),
+)
 
 const ONE_WAIT_MS = 60_000
 const FROM_THE_START: readonly string[] = Object.freeze(Array<string>(10).fill('0'))
@@ -113,7 +116,7 @@ export class Pull<Tx> {
     }
   }
 
-  async #receive({ max, leaseMs, waitMs, signal }: z.output<typeof RECEIVE>): Promise<Pulled<Tx>[]> {
+  async #receive({ max, leaseMs, waitMs, signal }: Parsed<typeof RECEIVE>): Promise<Pulled<Tx>[]> {
     const queue = await settingsOf(this.#place.context, this.#name)
     if (waitMs === 0) return (await this.#lease(queue, max, leaseMs)).pulled
     const deadline = performance.now() + waitMs

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import type { EventBus } from '../events.ts'
 import { Loop } from '../machinery/loop.ts'
 import { type Query, type Queryable, run } from '../postgres/queryable.ts'
@@ -20,7 +19,7 @@ import {
   trimRequests,
 } from '../postgres/upkeep.ts'
 import { hasCode } from '../rules/error-summary.ts'
-import { milliseconds, wholeNumber } from '../rules/options.ts'
+import { milliseconds, shape, wholeNumber } from '../rules/options.ts'
 
 /** How long things are kept, in milliseconds; the same in every process of a database. */
 export interface Retention {
@@ -45,12 +44,14 @@ export const DEFAULT_RETENTION = Object.freeze({
   deadLettersMs: 30 * DAY_MS,
 })
 
-export const RETENTION = z.strictObject({
-  outboxMs: milliseconds(1).optional(),
-  inboxMs: milliseconds(1).optional(),
-  deadLettersMs: milliseconds(1).optional(),
-  outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
-})
+export const RETENTION = shape((z) =>
+  z.strictObject({
+    outboxMs: milliseconds(1).optional(),
+    inboxMs: milliseconds(1).optional(),
+    deadLettersMs: milliseconds(1).optional(),
+    outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
+  }),
+)
 
 /** How long things are kept, defaults filled in. */
 export type Kept = Required<Omit<Retention, 'outboxBytes'>> & Pick<Retention, 'outboxBytes'>

@@ -1,6 +1,5 @@
-import { z } from 'zod'
 import { type EffectBodies, effectBodies } from './effect-bodies.ts'
-import { milliseconds, parseOptions, passedThrough, wholeNumber } from './options.ts'
+import { milliseconds, parseOptions, passedThrough, shape, wholeNumber } from './options.ts'
 import type { Topology } from './topology.ts'
 
 /** What `posthaste.config.ts` exports by default. All of it is optional; options and environment variables win over it. */
@@ -41,26 +40,28 @@ export interface Config {
   readonly healthPort?: number | undefined
 }
 
-const CONFIG = z.strictObject({
-  url: z.string().optional(),
-  listenUrl: z.string().optional(),
-  schema: z.string().optional(),
-  service: z.string().min(1).max(255).optional(),
-  topology: passedThrough<Topology | undefined>().optional(),
-  relay: z
-    .strictObject({ pollIntervalMs: milliseconds(10).optional(), chunk: wholeNumber(1, 100_000).optional() })
-    .optional(),
-  retention: z
-    .strictObject({
-      outboxMs: milliseconds(1_000).optional(),
-      inboxMs: milliseconds(1_000).optional(),
-      deadLettersMs: milliseconds(1_000).optional(),
-      outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
-    })
-    .optional(),
-  effects: passedThrough<EffectBodies | undefined>().optional(),
-  healthPort: wholeNumber(1, 65_535).optional(),
-})
+const CONFIG = shape((z) =>
+  z.strictObject({
+    url: z.string().optional(),
+    listenUrl: z.string().optional(),
+    schema: z.string().optional(),
+    service: z.string().min(1).max(255).optional(),
+    topology: passedThrough<Topology | undefined>().optional(),
+    relay: z
+      .strictObject({ pollIntervalMs: milliseconds(10).optional(), chunk: wholeNumber(1, 100_000).optional() })
+      .optional(),
+    retention: z
+      .strictObject({
+        outboxMs: milliseconds(1_000).optional(),
+        inboxMs: milliseconds(1_000).optional(),
+        deadLettersMs: milliseconds(1_000).optional(),
+        outboxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
+      })
+      .optional(),
+    effects: passedThrough<EffectBodies | undefined>().optional(),
+    healthPort: wholeNumber(1, 65_535).optional(),
+  }),
+)
 
 /** Checks what a configuration file says: an unknown name is refused with the nearest one that exists. */
 export function parseConfig(given: unknown): Config {

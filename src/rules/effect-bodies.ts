@@ -1,6 +1,5 @@
-import { z } from 'zod'
 import { InvalidOption } from '../errors.ts'
-import { parseOptions, passedThrough, wholeNumber } from './options.ts'
+import { parseOptions, passedThrough, shape, wholeNumber } from './options.ts'
 
 /** How responses are stored: what is taken out of them, and how they are locked up. */
 export interface EffectBodies {
@@ -17,12 +16,14 @@ export interface EffectBodies {
   readonly responseBytes?: number
 }
 
-const OPTIONS = z.strictObject({
-  redact: passedThrough<EffectBodies['redact']>().optional(),
-  seal: passedThrough<EffectBodies['seal']>().optional(),
-  unseal: passedThrough<EffectBodies['unseal']>().optional(),
-  responseBytes: wholeNumber(1, 1_048_576).optional(),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    redact: passedThrough<EffectBodies['redact']>().optional(),
+    seal: passedThrough<EffectBodies['seal']>().optional(),
+    unseal: passedThrough<EffectBodies['unseal']>().optional(),
+    responseBytes: wholeNumber(1, 1_048_576).optional(),
+  }),
+)
 
 /** Checked at construction: a body that is sealed can be opened. */
 export function effectBodies(given: EffectBodies): EffectBodies {

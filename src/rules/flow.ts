@@ -1,6 +1,5 @@
-import { z } from 'zod'
 import { InvalidTopology } from '../errors.ts'
-import { milliseconds, wholeNumber } from './options.ts'
+import { milliseconds, shape, wholeNumber } from './options.ts'
 
 /** How the deliveries of a queue flow. Stored with the queue, so that every process and every language obeys it. */
 export interface FlowSettings {
@@ -66,35 +65,39 @@ export const DEFAULT_BATCH_BYTES = 16_777_216
 const DAY_MS = 86_400_000
 
 /** The fields of a queue's definition that say how it flows. */
-export const FLOW = {
-  ttlMs: milliseconds(1).optional(),
-  expired: z.enum(['drop', 'dead-letter']).optional(),
-  maxBatchBytes: wholeNumber(1_024, 1_073_741_824).optional(),
-  maxLength: wholeNumber(1, 1_000_000_000).optional(),
-  maxBytes: wholeNumber(1_024, 1_099_511_627_776).optional(),
-  overflow: z.enum(['dead-letter', 'drop-head', 'reject-publish']).optional(),
-  maxConcurrency: wholeNumber(1, 10_000).optional(),
-  maxConcurrencyPerKey: wholeNumber(1, 1_000).optional(),
-  rateLimit: z.strictObject({ messages: wholeNumber(1, 1_000_000), perMs: z.int().min(100).max(DAY_MS) }).optional(),
-  breaker: z
-    .strictObject({
-      failures: wholeNumber(1, 1_000),
-      openMs: z.int().min(100).max(DAY_MS).optional(),
-      maxOpenMs: z.int().min(100).max(DAY_MS).optional(),
-    })
-    .optional(),
-  fair: z
-    .union([z.literal(true), z.strictObject({ weights: z.record(z.string().min(1), wholeNumber(1, 100)) })])
-    .optional(),
-}
+export const FLOW = shape((z) =>
+  z.strictObject({
+    ttlMs: milliseconds(1).optional(),
+    expired: z.enum(['drop', 'dead-letter']).optional(),
+    maxBatchBytes: wholeNumber(1_024, 1_073_741_824).optional(),
+    maxLength: wholeNumber(1, 1_000_000_000).optional(),
+    maxBytes: wholeNumber(1_024, 1_099_511_627_776).optional(),
+    overflow: z.enum(['dead-letter', 'drop-head', 'reject-publish']).optional(),
+    maxConcurrency: wholeNumber(1, 10_000).optional(),
+    maxConcurrencyPerKey: wholeNumber(1, 1_000).optional(),
+    rateLimit: z.strictObject({ messages: wholeNumber(1, 1_000_000), perMs: z.int().min(100).max(DAY_MS) }).optional(),
+    breaker: z
+      .strictObject({
+        failures: wholeNumber(1, 1_000),
+        openMs: z.int().min(100).max(DAY_MS).optional(),
+        maxOpenMs: z.int().min(100).max(DAY_MS).optional(),
+      })
+      .optional(),
+    fair: z
+      .union([z.literal(true), z.strictObject({ weights: z.record(z.string().min(1), wholeNumber(1, 100)) })])
+      .optional(),
+  }),
+)
 
-const FIELDS = Object.keys(FLOW) as (keyof FlowSettings)[]
+function fields(): (keyof FlowSettings)[] {
+  return Object.keys(FLOW().shape) as (keyof FlowSettings)[]
+}
 
 /** What of a definition is said about the flow; undefined for a plain queue. Contradictions are an `InvalidTopology`. */
 export function flowOf(queue: string, given: FlowSettings): FlowSettings | undefined {
   const problem = contradiction(given)
   if (problem !== undefined) throw new InvalidTopology(queue, problem)
-  const said = FIELDS.filter((field) => given[field] !== undefined)
+  const said = fields().filter((field) => given[field] !== undefined)
   if (said.length === 0) return undefined
   const flow: FlowSettings = Object.fromEntries(said.map((field) => [field, given[field]]))
   return flow.breaker ? { ...flow, breaker: wholeRule(flow.breaker) } : flow
@@ -106,7 +109,7 @@ function wholeRule({ failures, openMs = 30_000, maxOpenMs = Math.max(300_000, op
 
 /** Each field, null where nothing is said: to be compared. */
 export function everyField(flow: FlowSettings | undefined): Record<string, unknown> {
-  return Object.fromEntries(FIELDS.map((field) => [field, flow?.[field] ?? null]))
+  return Object.fromEntries(fields().map((field) => [field, flow?.[field] ?? null]))
 }
 
 function contradiction({ maxLength, maxBytes, overflow, ...flow }: FlowSettings): string | undefined {

@@ -1,5 +1,6 @@
 import type { StandardJSONSchemaV1, StandardSchemaV1 } from '@standard-schema/spec'
-import { z } from 'zod'
+import type { z } from 'zod'
+import { zod } from './zod.ts'
 
 const DRAFT = 'draft-2020-12'
 
@@ -20,7 +21,7 @@ type Written = Record<string, unknown> | undefined
 // zod refuses a schema as a whole for one part that it cannot write, unless it is told to leave that part open.
 function ofZod(schema: StandardSchemaV1): Written {
   if (schema['~standard'].vendor !== 'zod' || !('_zod' in schema)) return undefined
-  return z.toJSONSchema(schema as unknown as z.ZodType, { io: 'input', unrepresentable: 'any', target: DRAFT })
+  return zod().toJSONSchema(schema as unknown as z.ZodType, { io: 'input', unrepresentable: 'any', target: DRAFT })
 }
 
 function ofStandard(schema: StandardSchemaV1): Written {

@@ -1,5 +1,5 @@
-import { z } from 'zod'
 import type { MessageFacts } from './delivery.ts'
+import { shape } from './options.ts'
 import { patternProblem, topicMatches } from './route.ts'
 
 /** Which messages are wanted: those that everything given here is true of. */
@@ -14,19 +14,21 @@ export interface MessageFilter {
   readonly text?: string | undefined
 }
 
-export const MESSAGE_FILTER = {
-  exchange: z.string().optional(),
-  routingKey: z
-    .string()
-    .superRefine((pattern, context) => {
-      const problem = patternProblem(pattern)
-      if (problem) context.addIssue({ code: 'custom', message: `it ${problem}` })
-    })
-    .optional(),
-  key: z.string().optional(),
-  type: z.string().optional(),
-  text: z.string().min(1).optional(),
-}
+export const MESSAGE_FILTER = shape((z) =>
+  z.strictObject({
+    exchange: z.string().optional(),
+    routingKey: z
+      .string()
+      .superRefine((pattern, context) => {
+        const problem = patternProblem(pattern)
+        if (problem) context.addIssue({ code: 'custom', message: `it ${problem}` })
+      })
+      .optional(),
+    key: z.string().optional(),
+    type: z.string().optional(),
+    text: z.string().min(1).optional(),
+  }),
+)
 
 export function isWanted(message: MessageFacts, filter: MessageFilter): boolean {
   const { exchange, routingKey, key, type, text } = filter

@@ -1,17 +1,34 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import { InvalidOption, UnknownOption } from '../errors.ts'
 import { TEN_YEARS_MS } from './validate.ts'
+import { type Zod, zod } from './zod.ts'
+
+/** What something given has to look like. */
+export type Shape<Schema extends z.ZodType = z.ZodType> = () => Schema
+
+/** What is made of it when it does. */
+export type Parsed<Given extends Shape> = z.output<ReturnType<Given>>
+
+/** A shape that is made when it is first needed, and once. */
+export function shape<Schema extends z.ZodType>(make: (z: Zod) => Schema): Shape<Schema> {
+  let made: Schema | undefined
+  return () => {
+    made ??= make(zod())
+    return made
+  }
+}
 
 /**
  * Options as they are used, defaults filled in; or an `UnknownOption` with the nearest that exists, or an `InvalidOption` that
  * names the option and what it takes. Values are never quoted: some are secrets.
  *
  * ```text
- * const OPTIONS = z.strictObject({ pollIntervalMs: milliseconds().default(1_000) })
+ * const OPTIONS = shape((z) => z.strictObject({ pollIntervalMs: milliseconds().default(1_000) }))
  * const options = parseOptions(OPTIONS, given)
  * ```
  */
-export function parseOptions<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {
+export function parseOptions<Schema extends z.ZodType>(shape: Shape<Schema>, given: unknown): z.output<Schema> {
+  const schema = shape()
   const result = schema.safeParse(given)
   if (result.success) return result.data
   throw firstProblem(schema, result.error.issues)
@@ -24,17 +41,17 @@ export function refuseUnknown(given: object, known: readonly string[]): void {
 
 /** Whole milliseconds, `least` or more, ten years at most. */
 export function milliseconds(least = 0): z.ZodInt {
-  return z.int().min(least).max(TEN_YEARS_MS)
+  return zod().int().min(least).max(TEN_YEARS_MS)
 }
 
 /** A whole number in a range. */
 export function wholeNumber(least: number, most: number): z.ZodInt {
-  return z.int().min(least).max(most)
+  return zod().int().min(least).max(most)
 }
 
 /** A value of yours that is passed on as it is: a pool, a logger, a function. */
 export function passedThrough<Value>(): z.ZodType<Value, Value> {
-  return z.custom<Value>(() => true)
+  return zod().custom<Value>(() => true)
 }
 
 type Issue = z.core.$ZodIssue
@@ -57,27 +74,30 @@ function reasonOf(issue: Issue | undefined): string {
 
 /** The options known where the unknown one stands, written with the path that leads there. */
 function knownAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  const { ZodObject } = zod()
   let inner: unknown = bare(schema)
   for (const key of path) {
-    inner = bare(inner instanceof z.ZodObject ? inner.shape[key as string] : elementOf(inner))
+    inner = bare(inner instanceof ZodObject ? inner.shape[key as string] : elementOf(inner))
   }
-  if (!(inner instanceof z.ZodObject)) return []
+  if (!(inner instanceof ZodObject)) return []
   return Object.keys(inner.shape).map((name) => optionOf([...path, name]))
 }
 
 function elementOf(schema: unknown): unknown {
-  if (schema instanceof z.ZodArray) return schema.element
-  if (schema instanceof z.ZodRecord) return schema.valueType
+  const { ZodArray, ZodRecord } = zod()
+  if (schema instanceof ZodArray) return schema.element
+  if (schema instanceof ZodRecord) return schema.valueType
   return undefined
 }
 
 function bare(schema: unknown): unknown {
+  const { ZodOptional, ZodDefault, ZodNullable, ZodReadonly } = zod()
   let inner = schema
   while (
-    inner instanceof z.ZodOptional ||
-    inner instanceof z.ZodDefault ||
-    inner instanceof z.ZodNullable ||
-    inner instanceof z.ZodReadonly
+    inner instanceof ZodOptional ||
+    inner instanceof ZodDefault ||
+    inner instanceof ZodNullable ||
+    inner instanceof ZodReadonly
   ) {
     inner = inner.unwrap()
   }

@@ -1,6 +1,5 @@
-import { z } from 'zod'
 import { ProviderWindowTooShort } from '../errors.ts'
-import { milliseconds, parseOptions } from './options.ts'
+import { milliseconds, parseOptions, shape } from './options.ts'
 import { longestRetryMs, type RetryPolicy } from './retry.ts'
 
 /** What is to be known of a provider that takes idempotency keys. */
@@ -25,11 +24,13 @@ export interface ProviderOptions {
 /** A provider with its rules, made by `defineProvider`, or given in place. */
 export interface Provider extends Required<ProviderOptions> {}
 
-const OPTIONS = z.strictObject({
-  name: z.string().min(1).max(100).default('provider'),
-  keyWindowMs: milliseconds(1),
-  onReplay5xx: z.enum(['reconcile', 'new-key-after-confirmed-absence']).default('reconcile'),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    name: z.string().min(1).max(100).default('provider'),
+    keyWindowMs: milliseconds(1),
+    onReplay5xx: z.enum(['reconcile', 'new-key-after-confirmed-absence']).default('reconcile'),
+  }),
+)
 
 /**
  * A provider as a value, to be imported where it is called and where its rules are checked.

@@ -1,9 +1,8 @@
-import { z } from 'zod'
 import { DanglingExchange, InvalidTopology } from '../errors.ts'
 import { type AnyContract, isContract } from './contract.ts'
 import { FLOW, type FlowSettings, flowOf } from './flow.ts'
 import { stringFlaw } from './json-text.ts'
-import { milliseconds, parseOptions, passedThrough, wholeNumber } from './options.ts'
+import { milliseconds, type Parsed, parseOptions, passedThrough, shape, wholeNumber } from './options.ts'
 import { DEFAULT_RETRY, MOST_ATTEMPTS, type RetryPolicy } from './retry.ts'
 import {
   type Binding,
@@ -129,50 +128,58 @@ export interface BindingDefinition<Exchange extends string = string> {
 
 export const DEFAULT_MAX_CRASHES = 3
 
-const RETRY = z.strictObject({
-  maxAttempts: wholeNumber(1, MOST_ATTEMPTS).optional(),
-  minMs: milliseconds(1).optional(),
-  maxMs: milliseconds(1).optional(),
-  factor: z.number().min(1).max(100).optional(),
-  jitter: z.enum(['full', 'none']).optional(),
-  strategy: z.enum(['exponential', 'linear', 'fixed', 'list']).optional(),
-  delaysMs: z.array(milliseconds(1)).min(1).max(MOST_ATTEMPTS).optional(),
-})
+const RETRY = shape((z) =>
+  z.strictObject({
+    maxAttempts: wholeNumber(1, MOST_ATTEMPTS).optional(),
+    minMs: milliseconds(1).optional(),
+    maxMs: milliseconds(1).optional(),
+    factor: z.number().min(1).max(100).optional(),
+    jitter: z.enum(['full', 'none']).optional(),
+    strategy: z.enum(['exponential', 'linear', 'fixed', 'list']).optional(),
+    delaysMs: z.array(milliseconds(1)).min(1).max(MOST_ATTEMPTS).optional(),
+  }),
+)
 
-const BINDING = z.strictObject({
-  exchange: z.string(),
-  routingKey: z.string().optional(),
-  type: z.string().optional(),
-  arguments: z
-    .strictObject({
-      match: z.enum(['all', 'any']).optional(),
-      headers: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
-    })
-    .optional(),
-})
+const BINDING = shape((z) =>
+  z.strictObject({
+    exchange: z.string(),
+    routingKey: z.string().optional(),
+    type: z.string().optional(),
+    arguments: z
+      .strictObject({
+        match: z.enum(['all', 'any']).optional(),
+        headers: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+      })
+      .optional(),
+  }),
+)
 
-const QUEUE = z.strictObject({
-  kind: z.enum(['standard', 'stream']).optional(),
-  from: z.array(passedThrough<unknown>()).optional(),
-  retry: RETRY.optional(),
-  maxCrashes: wholeNumber(1, 100).optional(),
-  deadLetter: z.strictObject({ exchange: z.string(), routingKey: z.string().optional() }).optional(),
-  ...FLOW,
-  newerVersions: z.enum(['leave', 'dead-letter']).optional(),
-  headOfLine: z.enum(['park-key', 'block', 'skip']).optional(),
-  onExhausted: z.enum(['release', 'hold']).optional(),
-  onLag: z.enum(['hold', 'cut-off']).optional(),
-})
+const QUEUE = shape((z) =>
+  z.strictObject({
+    kind: z.enum(['standard', 'stream']).optional(),
+    from: z.array(passedThrough<unknown>()).optional(),
+    retry: RETRY().optional(),
+    maxCrashes: wholeNumber(1, 100).optional(),
+    deadLetter: z.strictObject({ exchange: z.string(), routingKey: z.string().optional() }).optional(),
+    ...FLOW().shape,
+    newerVersions: z.enum(['leave', 'dead-letter']).optional(),
+    headOfLine: z.enum(['park-key', 'block', 'skip']).optional(),
+    onExhausted: z.enum(['release', 'hold']).optional(),
+    onLag: z.enum(['hold', 'cut-off']).optional(),
+  }),
+)
 
-const DEFINITION = z.strictObject({
-  exchanges: z.record(z.string(), z.enum(EXCHANGE_KINDS)).optional(),
-  queues: z.record(z.string(), QUEUE),
-  contracts: z.array(z.custom<AnyContract>(isContract, 'it is no contract; make it with defineMessage')).optional(),
-  limits: z.strictObject({ payloadBytes: wholeNumber(1, 268_435_455).optional() }).optional(),
-})
+const DEFINITION = shape((z) =>
+  z.strictObject({
+    exchanges: z.record(z.string(), z.enum(EXCHANGE_KINDS)).optional(),
+    queues: z.record(z.string(), QUEUE()),
+    contracts: z.array(z.custom<AnyContract>(isContract, 'it is no contract; make it with defineMessage')).optional(),
+    limits: z.strictObject({ payloadBytes: wholeNumber(1, 268_435_455).optional() }).optional(),
+  }),
+)
 
-type ParsedQueue = z.output<typeof QUEUE>
-type ParsedBinding = z.output<typeof BINDING>
+type ParsedQueue = Parsed<typeof QUEUE>
+type ParsedBinding = Parsed<typeof BINDING>
 
 /**
  * Says which queues there are and what comes to each; a name that nothing stands behind is refused here, and a queue's name

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import { shape } from './options.ts'
 
 /** What a handler writes of each message it has handled, a JSON object a line. */
 export interface HandledRecord {
@@ -16,22 +16,24 @@ export interface HandledLine extends HandledRecord {
   readonly line: number
 }
 
-const RECORD = z.object({
-  group: z.string().min(1),
-  key: z
-    .union([z.string(), z.number()])
-    .nullish()
-    .transform((key) => (key == null ? null : String(key))),
-  messageId: z.string().transform((id) => id.toLowerCase()),
-  position: z
-    .union([z.string(), z.number()])
-    .nullish()
-    .transform((position) => (position == null ? null : String(position))),
-  at: z
-    .union([z.string(), z.number()])
-    .nullish()
-    .transform((at) => (at == null ? null : String(at))),
-})
+const RECORD = shape((z) =>
+  z.object({
+    group: z.string().min(1),
+    key: z
+      .union([z.string(), z.number()])
+      .nullish()
+      .transform((key) => (key == null ? null : String(key))),
+    messageId: z.string().transform((id) => id.toLowerCase()),
+    position: z
+      .union([z.string(), z.number()])
+      .nullish()
+      .transform((position) => (position == null ? null : String(position))),
+    at: z
+      .union([z.string(), z.number()])
+      .nullish()
+      .transform((at) => (at == null ? null : String(at))),
+  }),
+)
 
 /**
  * The record of a line; undefined when it is none.
@@ -43,7 +45,7 @@ const RECORD = z.object({
  */
 export function handledRecord(text: string): HandledRecord | undefined {
   try {
-    return RECORD.safeParse(JSON.parse(text)).data
+    return RECORD().safeParse(JSON.parse(text)).data
   } catch {
     return undefined
   }

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { ask } from '../ask.ts'
 import type { Context } from '../context.ts'
 import { InvalidOption, ReplayUnderWay, UnknownGroup } from '../errors.ts'
@@ -26,7 +25,7 @@ import {
 } from '../postgres/streams.ts'
 import { numberOf } from '../queue-number.ts'
 import { hasCode } from '../rules/error-summary.ts'
-import { milliseconds, parseOptions, wholeNumber } from '../rules/options.ts'
+import { milliseconds, parseOptions, shape, wholeNumber } from '../rules/options.ts'
 import { type From, placeOf } from './groups.ts'
 
 /** For how long nothing of a group is read, why, and by whom. */
@@ -40,11 +39,13 @@ export interface GroupPauseOptions {
   readonly by?: string | undefined
 }
 
-const PAUSE = z.strictObject({
-  forMs: milliseconds(1).optional(),
-  reason: z.string().min(1).optional(),
-  by: z.string().min(1).optional(),
-})
+const PAUSE = shape((z) =>
+  z.strictObject({
+    forMs: milliseconds(1).optional(),
+    reason: z.string().min(1).optional(),
+    by: z.string().min(1).optional(),
+  }),
+)
 
 /** How a group is moved. */
 export interface SeekOptions {
@@ -70,12 +71,14 @@ export interface ParkedOptions {
   readonly limit?: number
 }
 
-const SEEK = z.strictObject({ by: z.string().min(1).optional(), dryRun: z.boolean().default(false) })
-const REPLAY = SEEK.extend({
-  from: z.union([z.literal('earliest'), z.date(), z.guid()]),
-  to: z.union([z.date(), z.guid()]).optional(),
-})
-const PARKED = z.strictObject({ key: z.string().optional(), limit: wholeNumber(1, 10_000).default(100) })
+const SEEK = shape((z) => z.strictObject({ by: z.string().min(1).optional(), dryRun: z.boolean().default(false) }))
+const REPLAY = shape((z) =>
+  SEEK().extend({
+    from: z.union([z.literal('earliest'), z.date(), z.guid()]),
+    to: z.union([z.date(), z.guid()]).optional(),
+  }),
+)
+const PARKED = shape((z) => z.strictObject({ key: z.string().optional(), limit: wholeNumber(1, 10_000).default(100) }))
 
 function told(place: Date | string): string {
   return place instanceof Date ? place.toISOString() : place

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { ask } from '../ask.ts'
 import type { ClaimLoop } from '../consumer/claim-loop.ts'
 import { clearPayload, messageFactsOf, plainPayload } from '../consumer/facts.ts'
@@ -14,7 +13,7 @@ import { numberOf } from '../queue-number.ts'
 import type { MessageFacts } from '../rules/delivery.ts'
 import { isTransient } from '../rules/error-summary.ts'
 import { isWanted, MESSAGE_FILTER, type MessageFilter } from '../rules/message-filter.ts'
-import { parseOptions, passedThrough } from '../rules/options.ts'
+import { parseOptions, passedThrough, shape } from '../rules/options.ts'
 import { isOutage } from './exactly-once.ts'
 import { type From, placeOf } from './groups.ts'
 
@@ -31,12 +30,14 @@ export interface ReadOptions extends MessageFilter {
   readonly follow?: boolean | undefined
 }
 
-const OPTIONS = z.strictObject({
-  from: z.union([z.enum(['earliest', 'latest']), z.date(), z.guid()]).default('latest'),
-  signal: passedThrough<AbortSignal | undefined>().optional(),
-  follow: z.boolean().default(true),
-  ...MESSAGE_FILTER,
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    from: z.union([z.enum(['earliest', 'latest']), z.date(), z.guid()]).default('latest'),
+    signal: passedThrough<AbortSignal | undefined>().optional(),
+    follow: z.boolean().default(true),
+    ...MESSAGE_FILTER().shape,
+  }),
+)
 
 /** Rows of the log that one look takes: few at first, so that large messages are noticed, then more. */
 const FIRST_ROWS = 100

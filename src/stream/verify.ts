@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { ask } from '../ask.ts'
 import type { Context } from '../context.ts'
 import { InvalidOption, NotSupported } from '../errors.ts'
@@ -17,7 +16,7 @@ import {
 import { putAside, type StoredGroup, storedGroups } from '../postgres/verify.ts'
 import { numberOf } from '../queue-number.ts'
 import { ALL_LANES } from '../rules/lane.ts'
-import { parseOptions, wholeNumber } from '../rules/options.ts'
+import { type Parsed, parseOptions, shape, wholeNumber } from '../rules/options.ts'
 import { FAULT_KINDS, type Fault, type FaultKind, type HandledLine, Judge } from '../rules/verify.ts'
 import { type From, placeOf } from './groups.ts'
 
@@ -35,13 +34,15 @@ export interface VerifyOptions {
   readonly most?: number | undefined
 }
 
-const OPTIONS = z.strictObject({
-  stream: z.string().min(1).optional(),
-  from: z.union([z.enum(['earliest', 'latest']), z.date(), z.guid()]).optional(),
-  groups: z.array(z.string().min(1)).default([]),
-  repeats: z.boolean().default(false),
-  most: wholeNumber(1, 100_000).default(100),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    stream: z.string().min(1).optional(),
+    from: z.union([z.enum(['earliest', 'latest']), z.date(), z.guid()]).optional(),
+    groups: z.array(z.string().min(1)).default([]),
+    repeats: z.boolean().default(false),
+    most: wholeNumber(1, 100_000).default(100),
+  }),
+)
 
 /** What the records of a group come to. */
 export interface GroupVerdict {
@@ -106,18 +107,18 @@ export async function verify(
 
 /** Everything that has to be known before the first record is read. */
 class Bench {
-  readonly #options: z.output<typeof OPTIONS>
+  readonly #options: Parsed<typeof OPTIONS>
   readonly #known: readonly Found[]
   readonly #stream: NamedStream | undefined
   readonly #judged = new Map<string, Judged>()
 
-  constructor(options: z.output<typeof OPTIONS>, known: readonly Found[], stream: NamedStream | undefined) {
+  constructor(options: Parsed<typeof OPTIONS>, known: readonly Found[], stream: NamedStream | undefined) {
     this.#options = options
     this.#known = known
     this.#stream = stream
   }
 
-  static async set(context: Context, options: z.output<typeof OPTIONS>): Promise<Bench> {
+  static async set(context: Context, options: Parsed<typeof OPTIONS>): Promise<Bench> {
     const { stream } = options
     const queue = stream === undefined ? undefined : await numberOf(context, stream)
     const groups = await ask(context, storedGroups(context.tables))

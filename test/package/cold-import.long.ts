@@ -6,7 +6,7 @@ import { Installation, tarballOf } from './installation.ts'
 const ROUNDS = 15
 const BOUND_MS = 120
 
-// What zod alone takes, of which the import consists for a good part, on the machine that the bound is meant for.
+// What zod alone takes, which is a measure of the machine, where the bound is meant for.
 const ZOD_MS = 45
 
 // Modules load as fast as a machine, and what else it does, lets them: both are measured in turn, and the median is scaled by zod's.

@@ -1,15 +1,16 @@
 import { describe, expect, test } from 'vitest'
-import { z } from 'zod'
 import { InvalidOption, UnknownOption } from '../../src/errors.ts'
 import { nearest } from '../../src/rules/nearest.ts'
-import { milliseconds, parseOptions, passedThrough } from '../../src/rules/options.ts'
+import { milliseconds, parseOptions, passedThrough, shape } from '../../src/rules/options.ts'
 
-const OPTIONS = z.strictObject({
-  pollIntervalMs: milliseconds(10).default(1_000),
-  database: passedThrough<object>(),
-  relay: z.strictObject({ chunk: z.int().default(1_000) }).default({ chunk: 1_000 }),
-  secret: z.string().max(3).optional(),
-})
+const OPTIONS = shape((z) =>
+  z.strictObject({
+    pollIntervalMs: milliseconds(10).default(1_000),
+    database: passedThrough<object>(),
+    relay: z.strictObject({ chunk: z.int().default(1_000) }).default({ chunk: 1_000 }),
+    secret: z.string().max(3).optional(),
+  }),
+)
 const database = new (class Pool {})()
 
 describe('options', () => {
