@@ -36,8 +36,10 @@ async function writing(bench: Bench, groups: readonly string[], messages: number
   for (let from = 0; from < messages; from += AT_ONCE) await publish(pool, posthaste, batch(from, AT_ONCE, 10_000))
   const all = async () => Object.values((await reader.usage()).handled).every((handled) => handled >= messages)
   await until('every group has everything', all, { timeoutMs: 60_000, everyMs: 100 })
-  const after = await written(bench)
+  // a session tells what it has written when it ends, and while it rests only now and then
   await bench.end(pool)
+  await reader[Symbol.asyncDispose]()
+  const after = await written(bench)
   return (after - before) / messages
 }
 

@@ -118,7 +118,6 @@ begin
     select g.id, false into grp, made from stream_groups g where g.queue = _queue and g.name = _name;
     return;
   end if;
-  insert into lanes (grp, lane) select make_group.grp, n from generate_series(0, 63) n;
   insert into lane_positions (grp, lanes, base, tick, id) values (make_group.grp, -1, _base, _tick, _id);
 end $$;
 
@@ -137,26 +136,78 @@ create or replace function closed_lanes(_group integer) returns bigint
 language sql stable set search_path from current
 as $$ select coalesce(bit_or(1::bigint << lane), 0) from parked_keys where grp = _group and scope = 'lane' $$;
 
+-- Locks lanes until the caller's transaction ends; which of them it got. Patiently: all, however long that takes.
+--
+-- The locks are a tree: node 1 is of all 64 lanes, nodes 2n and 2n + 1 are of the halves of node n, node 64 + n is of lane n alone. Whoever
+-- has lanes holds a node of nothing but them alone, and the nodes above that together with others, so nobody else has one of
+-- them; lanes that lie side by side are a few locks. They are the server's own, in memory: a row that is locked is written, to the
+-- WAL as well. Nodes are locked in the order of their numbers, so nobody waits in a circle.
+create or replace function lock_lanes(_group integer, _lanes bigint, _patiently boolean) returns bigint
+language plpgsql set search_path from current
+as $$
+declare
+  base constant bigint := (lock_object('lanes')::bigint << 32) | (_group::bigint * 128 & 4294967295);
+  nodes integer[] := '{1}';
+  node integer;
+  width integer;
+  mine bigint;
+  got bigint := 0;
+begin
+  while cardinality(nodes) > 0 loop
+    node := nodes[1];
+    nodes := nodes[2:];
+    width := case when node >= 64 then 1 when node >= 32 then 2 when node >= 16 then 4 when node >= 8 then 8 when node >= 4 then 16
+                  when node >= 2 then 32 else 64 end;
+    mine := case width when 64 then -1 else ((1::bigint << width) - 1) << (node * width & 63) end;
+    continue when _lanes & mine = 0;
+    if _lanes & mine = mine then
+      if _patiently then
+        perform pg_advisory_xact_lock(base + node);
+      end if;
+      if _patiently or pg_try_advisory_xact_lock(base + node) then
+        got := got | mine;
+        continue;
+      end if;
+      continue when width = 1;
+    end if;
+    if _patiently then
+      perform pg_advisory_xact_lock_shared(base + node);
+    elsif not pg_try_advisory_xact_lock_shared(base + node) then
+      continue;
+    end if;
+    nodes := nodes || array[2 * node, 2 * node + 1];
+  end loop;
+  return got;
+end $$;
+
 -- Takes lanes for the caller's transaction: those that nobody holds and that are where the caller believes, at the positions up to
 -- `_number`. Says which of the keys have something parked: what comes for them has to wait there. Holding such a key FOR KEY
 -- SHARE keeps it parked until the caller's transaction has ended, so nothing is put behind a key that is free.
 create or replace function hold_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], out held bigint, out parked text[], out paused boolean)
 language plpgsql set search_path from current set enable_seqscan = off
 as $$
+declare
+  leased boolean;
+  parks boolean;
 begin
-  select coalesce(bit_or(1::bigint << l.lane), 0) into held
-  from (select lane from lanes where grp = _group and (_lanes >> lane) & 1 = 1 order by lane for update skip locked) l;
+  held := lock_lanes(_group, _lanes, false);
+  parked := '{}';
   -- with a later snapshot than that of the locks
-  held := held & ~(select coalesce(bit_or(p.lanes), 0) from lane_positions p where p.grp = _group and p.number > _number);
-  if exists (select from lane_leases l where l.grp = _group) then
+  select held & ~(select coalesce(bit_or(p.lanes), 0) from lane_positions p where p.grp = _group and p.number > _number),
+         coalesce(g.paused_until > clock_timestamp(), false),
+         exists (select from lane_leases l where l.grp = _group),
+         exists (select from parked_keys k where k.grp = _group)
+  into held, paused, leased, parks
+  from stream_groups g
+  where g.id = _group;
+  held := coalesce(held, 0);
+  if leased then
     held := held & ~leased_lanes(_group, null);
   end if;
-  parked := '{}';
-  if exists (select from parked_keys k where k.grp = _group) then
+  if parks then
     held := held & ~closed_lanes(_group);
     parked := array(select k.key from parked_keys k where k.grp = _group and k.key = any (_keys) and k.scope = 'key' order by k.key for key share);
   end if;
-  paused := exists (select from stream_groups g where g.id = _group and g.paused_until > clock_timestamp());
 end $$;
 
 -- Appends the position of lanes that the caller's transaction holds. At the end of a replay they return to where they were. The
@@ -246,6 +297,15 @@ begin
   return move_lanes(_group, _lanes, _base, _tick, _id, _replay);
 end $$;
 
+-- The same of messages that have left nothing in the transaction: what a crash of the server loses of it is handled again.
+create or replace function note_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer) returns bigint
+language plpgsql set search_path from current
+as $$
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  return move_lanes(_group, _lanes, _base, _tick, _id, _replay);
+end $$;
+
 -- Takes lanes out of a transaction, for a time; no row when none is to be had.
 create or replace function lease_lanes(_group integer, _lanes bigint, _lease_ms double precision, _holder text, _session integer)
 returns table (lease bigint, token uuid, lanes bigint)
@@ -256,8 +316,7 @@ declare
   got bigint;
   granted lane_leases;
 begin
-  select coalesce(bit_or(1::bigint << l.lane), 0) into got
-  from (select lane from lanes where grp = _group and (_lanes >> lane) & 1 = 1 order by lane for update skip locked) l;
+  got := lock_lanes(_group, _lanes, false);
   got := got & ~leased_lanes(_group, null);
   if got <> 0 then
     delete from lane_leases where grp = _group and expires_at < clock_timestamp() - interval '1 minute';
@@ -299,8 +358,7 @@ begin
   if not found then
     return;
   end if;
-  select coalesce(bit_or(1::bigint << l.lane), 0) into held
-  from (select lane from lanes where grp = _group and (_lanes >> lane) & 1 = 1 order by lane for update) l;
+  held := lock_lanes(_group, _lanes, true);
   held := held & ~(select coalesce(bit_or(p.lanes), 0) from lane_positions p where p.grp = _group and p.number > _number);
   if exists (select from parked_keys k where k.grp = _group) then
     held := held & ~closed_lanes(_group);

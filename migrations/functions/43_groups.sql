@@ -28,7 +28,7 @@ create or replace function seek_group(_group integer, _base bigint, _tick bigint
 language plpgsql set search_path from current set lock_timeout = '10s'
 as $$
 begin
-  perform from lanes where grp = _group order by lane for update;
+  perform lock_lanes(_group, -1, true);
   delete from replays where grp = _group;
   update stream_groups set since = _since, moved = nextval('lane_position_number') where id = _group;
   insert into lane_positions (grp, number, lanes, base, tick, id) select id, moved, -1, _base, _tick, _id from stream_groups where id = _group;
@@ -45,7 +45,7 @@ as $$
 declare
   replay integer;
 begin
-  perform from lanes where grp = _group order by lane for update;
+  perform lock_lanes(_group, -1, true);
   if exists (select from group_positions(_group) p where p.replay is not null) then
     raise exception 'Cannot replay: the group is reading a part of the log again already' using errcode = 'PH013';
   end if;
@@ -69,7 +69,7 @@ as $$
 declare
   n bigint;
 begin
-  perform from lanes where grp = _group order by lane for update;
+  perform lock_lanes(_group, -1, true);
   perform from stream_groups where id = _group for update;
   delete from parked where grp = _group;
   get diagnostics n = row_count;

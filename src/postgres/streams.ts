@@ -376,6 +376,19 @@ export function settleLanes(t: Tables, { group, lanes, at, replay, parking }: La
   }
 }
 
+/** The same when nothing is put aside and the transaction has nothing else to keep: its COMMIT waits for no disk. */
+export function noteLanes(
+  t: Tables,
+  { group, lanes, at, replay }: Omit<LanesSettled, 'parking'>,
+): Query<{ number: string }> {
+  return {
+    name: 'posthaste.note_lanes',
+    text: `select ${t.of('note_lanes')}($1, $2, $3, $4, $5, $6) as number`,
+    values: [group, storedLanes(lanes), at.base, at.tick, at.id, replay],
+    decode: (row) => ({ number: String(row.number) }),
+  }
+}
+
 function parkingFacts(parking: Parking): object {
   const { message, messageId, priority } = parking.row
   const facts = { message, message_id: messageId, priority }

@@ -48,15 +48,13 @@ export function readLanes(stored: string | number | bigint | null): bigint {
  */
 export function shareOf(member: number, members: readonly number[]): bigint {
   const sorted = [...new Set([...members, member])].sort((a, b) => a - b)
-  const rank = sorted.indexOf(member)
-  return laneSet(Array.from({ length: LANES }, (_, lane) => lane).filter((lane) => lane % sorted.length === rank))
+  return dealtLanes(ALL_LANES, sorted.length)[sorted.indexOf(member)] ?? 0n
 }
 
-/** Lanes dealt out to at most `hands`, as evenly as may be; none is empty. */
+/** Lanes dealt out to at most `hands`, as evenly as may be; none is empty. Those of a hand lie together: they are few locks. */
 export function dealtLanes(set: bigint, hands: number): bigint[] {
-  const dealt = Array<bigint>(hands).fill(0n)
-  lanesIn(set).forEach((lane, n) => {
-    dealt[n % hands] = dealt[n % hands]! | (1n << BigInt(lane))
-  })
-  return dealt.filter((lanes) => lanes !== 0n)
+  const lanes = lanesIn(set)
+  const most = Math.min(hands, lanes.length)
+  const firstOf = (hand: number) => Math.floor((hand * lanes.length) / most)
+  return Array.from({ length: most }, (_, hand) => laneSet(lanes.slice(firstOf(hand), firstOf(hand + 1))))
 }

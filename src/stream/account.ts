@@ -35,6 +35,11 @@ export class Account {
     this.#parked = new Set(parked)
   }
 
+  /** Whether there is nothing to be written of them but how far it came. */
+  get writesNothing(): boolean {
+    return this.parking.length === 0 && this.closed.size === 0 && this.closing === undefined
+  }
+
   /** Whether a message has to wait for an earlier one; then it is accounted for. */
   waits(row: StreamRow): boolean {
     if (this.closed.has(row.lane)) {

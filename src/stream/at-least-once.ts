@@ -9,12 +9,13 @@ import { DUPLICATE, type Judged, RETURNED, type Verdict, verdictOf } from '../co
 import { HandlerTimeout, LaneLost } from '../errors.ts'
 import type { Publishable } from '../outbox.ts'
 import { noteAll, processedAmong, remember } from '../postgres/inbox.ts'
-import { type Query, type Queryable, run } from '../postgres/queryable.ts'
+import { type Query, type Queryable, run, runLast } from '../postgres/queryable.ts'
 import {
   holdLeasedLanes,
   type LaneLease,
   leaseHolds,
   leaseLanes,
+  noteLanes,
   type ParkedRow,
   type Position,
   parkedAmong,
@@ -114,8 +115,9 @@ export class StreamAtLeastOnce<Tx> implements StreamMode {
     )
     const at = account.stopped ? (account.last ? piece.after(account.last) : strand.at) : piece.end
     const rows = account.stopped ? (account.last ? piece.rows.indexOf(account.last) + 1 : 0) : piece.rows.length
-    const worked = await context.database.transaction((tx) =>
-      this.#settle(context.database.queryable(tx), { strand, piece, lease, account, at, rows }),
+    const worked = await context.database.transaction(
+      (tx) => this.#settle(context.database.queryable(tx), { strand, piece, lease, account, at, rows }),
+      { beginsWithQuery: true },
     )
     if (worked.lanes === 0n) this.#tellLost(strand, piece)
     else account.tell(context.events)
@@ -235,6 +237,10 @@ export class StreamAtLeastOnce<Tx> implements StreamMode {
     let lanes = strand.lanes
     for (const lane of account.closed.keys()) lanes &= ~(1n << BigInt(lane))
     const { replay } = strand
+    if (account.writesNothing && !guarded) {
+      const [noted] = await runLast(queryable, noteLanes(tables, { group, replay, lanes, at }))
+      return { lanes, number: noted!.number, at, rows, paused: got!.paused }
+    }
     const settled = { group, replay, parking: account.parking, lanes, at }
     const [{ number } = { number: '0' }] = await run(queryable, settleLanes(tables, settled))
     for (const [lane, row] of account.closed) {

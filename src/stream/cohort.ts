@@ -36,6 +36,8 @@ export class Strand {
   /** As far as has been read for it. */
   end: Position
   busy = false
+  /** When the work under way began. */
+  busySince = 0
   /** Lanes that somebody else is to have, as soon as the strand rests. */
   shed = 0n
   #segments: Segment[] = []
@@ -65,22 +67,36 @@ export class Strand {
     this.#buffered += rows.length
   }
 
-  /** The next messages, as many as may share a transaction. They stay until `passed`. */
+  /** The next messages, as many as may share a transaction, whatever looks they came by. They stay until `passed`. */
   next(most: number): Piece {
-    const segment = this.#segments[0]!
-    const { base, tick } = segment
-    const rows = segment.rows.slice(segment.next, segment.next + most)
-    const after = (row: StreamRow) => ({ base, tick, id: row.message })
-    const last = segment.next + rows.length === segment.rows.length
+    const rows: StreamRow[] = []
+    const parts: { readonly from: number; readonly segment: Segment }[] = []
+    for (const segment of this.#segments) {
+      if (rows.length >= most) break
+      parts.push({ from: rows.length, segment })
+      const until = Math.min(segment.rows.length, segment.next + most - rows.length)
+      for (let n = segment.next; n < until; n += 1) rows.push(segment.rows[n]!)
+    }
+    const after = (row: StreamRow) => {
+      const place = rows.indexOf(row)
+      const { base, tick } = parts.findLast(({ from }) => from <= place)!.segment
+      return { base, tick, id: row.message }
+    }
+    const { from, segment } = parts.at(-1)!
+    const last = segment.next + rows.length - from === segment.rows.length
     return { rows, after, end: last ? segment.end : after(rows.at(-1)!) }
   }
 
   /** So many of them are done with; those that are left belong to the lanes that are left. */
   passed(rows: number): void {
-    const segment = this.#segments[0]!
-    segment.next += rows
     this.#buffered -= rows
-    if (segment.next === segment.rows.length) this.#segments.shift()
+    for (let left = rows; left > 0; ) {
+      const segment = this.#segments[0]!
+      const some = Math.min(left, segment.rows.length - segment.next)
+      segment.next += some
+      left -= some
+      if (segment.next === segment.rows.length) this.#segments.shift()
+    }
   }
 
   drop(lanes: bigint): void {
@@ -111,9 +127,10 @@ export class Cohort {
   reading = false
   /** Nothing was there at the last look. */
   drained = false
-  /** When the last look began, and whether it brought little. */
-  lookedAt = Number.NEGATIVE_INFINITY
-  little = false
+  /** Before this there is no look, so that the next one brings more. */
+  restUntil = Number.NEGATIVE_INFINITY
+  /** How long the last piece of work took. */
+  workMs = 0
   /** How many characters and bytes a message has had of late, on the average; large, as long as nobody knows. */
   messageSize = 33_000
 
@@ -182,7 +199,8 @@ export class Cohort {
   }
 }
 
-function sizeOf({ body }: StreamRow): number {
+/** How many characters and bytes a message carries. */
+export function sizeOf({ body }: StreamRow): number {
   return (body?.payload?.length ?? 0) + (body?.bytes?.length ?? 0) + (body?.headers?.length ?? 0)
 }
 

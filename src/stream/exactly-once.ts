@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { report } from '../consumer/seat.ts'
 import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
 import { forgetAll, noteAll } from '../postgres/inbox.ts'
-import { type Queryable, run } from '../postgres/queryable.ts'
+import { type Queryable, run, runLast } from '../postgres/queryable.ts'
 import {
   holdLanes,
+  noteLanes,
   type ParkedRow,
   type Position,
   passLanes,
@@ -124,7 +125,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
     const { context, stopping } = this.#seat
     const rows = piece.rows.slice(0, way.rows)
     if (stopping.aborted) return { lanes: strand.lanes, number: strand.number, at: strand.at, rows: 0 }
-    const { account, worked } = await context.database.transaction(async (tx) => {
+    const work = async (tx: Tx) => {
       const queryable = context.database.queryable(tx)
       const hold = await this.#hold(queryable, strand, rows)
       const account = new Account(this.#seat, hold.parked)
@@ -145,8 +146,11 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       )
       const whole = way.rows >= piece.rows.length && !account.stopped
       const at = whole ? piece.end : positionAfter(strand, piece, rows, account)
-      return { account, worked: await this.#settle(queryable, { strand, piece, account, held: hold.held, at, rows }) }
-    })
+      const { touched } = round
+      const settled = { strand, piece, account, held: hold.held, at, rows, touched }
+      return { account, worked: await this.#settle(queryable, settled) }
+    }
+    const { account, worked } = await context.database.transaction(work, { beginsWithQuery: true })
     account.tell(context.events)
     return worked
   }
@@ -188,6 +192,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       held,
       at,
       rows,
+      touched,
     }: {
       strand: Strand
       piece: Piece
@@ -195,6 +200,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       held: bigint
       at: Position
       rows: readonly StreamRow[]
+      touched: boolean
     },
   ): Promise<Worked> {
     const { context, group, guarded, consumer } = this.#seat
@@ -207,10 +213,15 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
     }
     if (account.closing) await run(queryable, pauseGroup(tables, { group, ...account.closing, by: context.instance }))
     const { replay } = strand
+    if (!touched && !guarded && account.writesNothing) {
+      const [noted] = await runLast(queryable, noteLanes(tables, { group, replay, lanes: held, at }))
+      return { lanes: held, number: noted!.number, at, rows: handled }
+    }
     let lanes = held
     for (const lane of account.closed.keys()) lanes &= ~(1n << BigInt(lane))
-    const facts = { group, replay, parking: account.parking }
-    const [{ number } = { number: '0' }] = await run(queryable, settleLanes(tables, { ...facts, lanes, at }))
+    const settlement = settleLanes(tables, { group, replay, parking: account.parking, lanes, at })
+    const ask = account.closed.size === 0 ? runLast : run
+    const [{ number } = { number: '0' }] = await ask(queryable, settlement)
     for (const [lane, row] of account.closed) {
       const closed = { group, replay, parking: [], lanes: 1n << BigInt(lane), at: piece.after(row) }
       await run(queryable, settleLanes(tables, closed))

@@ -61,11 +61,17 @@ export class Round<Tx> {
   readonly #seat: StreamSeat<Tx>
   readonly #options: RoundOptions<Tx>
   readonly #savepoint: Savepoint | undefined
+  #touched = false
 
   constructor(seat: StreamSeat<Tx>, options: RoundOptions<Tx>) {
     this.#seat = seat
     this.#options = options
     this.#savepoint = options.careful ? new Savepoint(options.queryable) : undefined
+  }
+
+  /** Whether a handler has reached for the transaction. */
+  get touched(): boolean {
+    return this.#touched
   }
 
   /** Judges messages in their order until one says stop; those that wait are passed over. */
@@ -159,6 +165,7 @@ export class Round<Tx> {
       revoke()
       return await this.#failed(rows, attempt, savepoint, error)
     } finally {
+      this.#touched ||= savepoint.touched
       attempts.delete(attempt)
     }
   }

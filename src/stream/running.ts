@@ -9,13 +9,11 @@ import { within } from '../machinery/within.ts'
 import type { QueueLook } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import {
-  chunkOf,
   dueKeys,
   type GroupLook,
   groupPositions,
   groupSince,
   type LanesAt,
-  readStream,
   replayWindow,
   samePosition,
 } from '../postgres/streams.ts'
@@ -28,16 +26,20 @@ import { StreamExactlyOnce } from './exactly-once.ts'
 import type { StreamMode } from './mode.ts'
 import { type Roll, rollOf } from './roll.ts'
 import type { StreamSeat } from './seat.ts'
+import { type LogWindow, windowOf } from './window.ts'
 
 const ABORT_GRACE_MS = 1_000
 const LAST_WORDS_MS = 10_000
 
 /** How many rows of the log one look takes at most. */
-const LOOK_ROWS = 5_000
-/** A strand that others have left so far behind gives its lanes up, to be read for on their own. */
-const FAR_BEHIND = LOOK_ROWS
-/** What comes in drops is read a little later, and more of it at once. */
-const LINGER_MS = 10
+const LOOK_ROWS = 2_000
+/** A strand that lets others wait for so long gives its lanes up, to be read for on their own. */
+const SLOW_MS = 500
+/**
+ * While messages keep coming, a look and what it brings are followed by a rest of some times as long, so that the next one brings more:
+ * looks, transactions and positions are few when they are dear, and what comes after a silence waits for nothing.
+ */
+const REST = { minMs: 10, maxMs: 100, times: 5 }
 const IDLE_PASS_MS = 1_000
 const DEFAULT_BATCH = 100
 const MOST_DUE = 100
@@ -49,6 +51,7 @@ export class StreamRunning<Tx> {
   readonly #seat: StreamSeat<Tx>
   readonly #stopping = new AbortController()
   readonly #roll: Roll
+  readonly #window: LogWindow
   readonly #mode: StreamMode
   readonly #batchSize: number
   readonly #cohorts = new Set<Cohort>()
@@ -56,6 +59,7 @@ export class StreamRunning<Tx> {
   readonly #backoff = new Backoff()
   readonly #throttle = new Throttle()
   readonly #parkedUnderWay = new Set<string>()
+  #wokenAt = 0
   #wanted = 0n
   #adopting = false
   #paused = false
@@ -92,6 +96,7 @@ export class StreamRunning<Tx> {
       consumer: `${queue.name}/${groupName}`,
     }
     this.#roll = rollOf(context as never)
+    this.#window = windowOf(context as never)
     this.#mode = this.#modeOf()
     this.#batchSize = options.batchSize === 'auto' ? DEFAULT_BATCH : options.batchSize
     this.#seeQueue(look)
@@ -103,6 +108,7 @@ export class StreamRunning<Tx> {
     this.#leave.push(
       claims.enlist(this.#seat.number, { wake: () => this.#wake(), see: (look) => this.#seeQueue(look) }),
     )
+    this.#leave.push(this.#window.enlist(this.#seat.number))
     const roll = this
     this.#leaveRoll = this.#roll.enlist(this.#seat.group, {
       see: (look, member) => this.#see(look, member),
@@ -159,8 +165,9 @@ export class StreamRunning<Tx> {
 
   /** The relay says that there is something new. */
   #wake(): void {
+    this.#wokenAt = performance.now()
     for (const cohort of this.#cohorts) cohort.drained = false
-    this.#pump()
+    if (this.#linger === undefined) this.#pump()
   }
 
   #seeQueue(look: QueueLook | undefined): void {
@@ -286,7 +293,7 @@ export class StreamRunning<Tx> {
       this.#leaveBehind(cohort)
       return false
     }
-    const restMs = cohort.little ? cohort.lookedAt + LINGER_MS - performance.now() : 0
+    const restMs = cohort.restUntil - performance.now()
     if (restMs <= 0) return true
     this.#linger ??= setTimeout(() => {
       this.#linger = undefined
@@ -298,31 +305,30 @@ export class StreamRunning<Tx> {
   // One that is slow does not make the others wait: its lanes are read for on their own, from where they are.
   #leaveBehind(cohort: Cohort): void {
     if (cohort.strands.length < 2 || cohort.strands.every(({ buffered }) => buffered > 0)) return
-    for (const strand of cohort.strands) if (strand.busy && strand.buffered > FAR_BEHIND) strand.shed = strand.lanes
+    const slow = performance.now() - SLOW_MS
+    for (const strand of cohort.strands) if (strand.busy && strand.busySince < slow) strand.shed = strand.lanes
   }
 
   async #read(cohort: Cohort): Promise<void> {
-    const { context, number } = this.#seat
+    const { number } = this.#seat
     cohort.reading = true
-    cohort.lookedAt = performance.now()
+    const began = performance.now()
     try {
       const replay = cohort.replay
       const limit = cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)
-      const rows = await run(
-        context.database,
-        readStream(context.tables, {
-          queue: number,
-          lanes: cohort.lanes,
-          from: cohort.cursor,
-          limit,
-          until: cohort.stop(this.#cohorts),
-          since: replay ? replay.since : this.#since,
-          before: replay?.before,
-        }),
-      )
-      const chunk = chunkOf(rows)
-      cohort.little = chunk.rows.length < limit / 10
-      cohort.feed(chunk)
+      const look = await this.#window.look({
+        queue: number,
+        lanes: cohort.lanes,
+        from: cohort.cursor,
+        limit,
+        until: cohort.stop(this.#cohorts),
+        since: replay ? replay.since : this.#since,
+        before: replay?.before,
+      })
+      cohort.feed(look)
+      // who was woken while it looked has not seen what that was for
+      if (this.#wokenAt >= look.askedAt) cohort.drained = false
+      cohort.restUntil = look.rows.length >= limit / 2 ? 0 : began + restMs(performance.now() - began + cohort.workMs)
       this.#backoff.reset()
       if (replay && cohort.drained) this.#keep(this.#passIdle())
     } finally {
@@ -334,6 +340,7 @@ export class StreamRunning<Tx> {
   #begin(cohort: Cohort, strand: Strand): void {
     if (strand.busy || strand.buffered === 0 || this.#slotsTaken >= this.#options.concurrency) return
     strand.busy = true
+    strand.busySince = performance.now()
     this.#slotsTaken += 1
     this.#keep(this.#work(cohort, strand))
   }
@@ -350,6 +357,7 @@ export class StreamRunning<Tx> {
     try {
       const worked = await this.#mode.work(strand, strand.next(this.#batchSize))
       this.#backoff.reset()
+      cohort.workMs = performance.now() - strand.busySince
       strand.passed(worked.rows)
       strand.number = worked.number
       strand.at = worked.at
@@ -448,6 +456,10 @@ export class StreamRunning<Tx> {
   #report(error: unknown): void {
     if (this.#throttle.allows(summarise(error).message)) report(this.#seat, error)
   }
+}
+
+function restMs(spentMs: number): number {
+  return Math.max(REST.minMs, Math.min(REST.maxMs, REST.times * spentMs))
 }
 
 function cohortOf(cohorts: Iterable<Cohort>, strand: Strand): Cohort | undefined {

@@ -319,13 +319,6 @@ create table lane_positions (
   FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
 );
 
-create table lanes (
-  grp integer not null,
-  lane smallint not null,
-  PRIMARY KEY (grp, lane),
-  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
-);
-
 create table leases (
   id bigint not null generated always as identity,
   token uuid not null default gen_random_uuid(),
@@ -1273,6 +1266,12 @@ language plpgsql
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
 
+create function lock_lanes(_group integer, _lanes bigint, _patiently boolean)
+returns bigint
+language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function lock_object(_purpose text)
 returns integer
 language sql stable
@@ -1429,6 +1428,12 @@ language plpgsql
 
 create function note_failures(_queue integer, _failed bigint)
 returns void
+language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function note_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer)
+returns bigint
 language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
