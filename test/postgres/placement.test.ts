@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { MANNERS, PLACEMENTS, play } from './placements.ts'
-import { farCursor, naiveCursor } from './steps.ts'
+import { farCursor, manyAtOnce, naiveCursor } from './steps.ts'
 
 test('there are 120 placements', () => {
   expect(PLACEMENTS.length).toBe(120)
@@ -17,6 +17,11 @@ describe('a message is routed once, wherever its transaction begins, inserts and
 
   test('also when what lies between two snapshots is routed one by one', async () => {
     const played = await play(EVERY_THIRD, ['plain', 'prepared'], { chunk: 1 })
+    expect(played).toEqual({ lost: [], repeated: [], phantoms: [] })
+  })
+
+  test('also when few messages are routed as many are', async () => {
+    const played = await play(EVERY_THIRD, ['plain', 'prepared'], { cursor: manyAtOnce })
     expect(played).toEqual({ lost: [], repeated: [], phantoms: [] })
   })
 

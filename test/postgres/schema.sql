@@ -686,6 +686,7 @@ returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type 
 language plpgsql
   set enable_seqscan=off
   set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function between_ticks_after(_a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _limit integer)
@@ -1919,6 +1920,13 @@ language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer, OUT messages integer, OUT deliveries integer, OUT last_id bigint, OUT queues integer[])
+returns record
+language plpgsql
+  set jit=off
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
+create function route_few(_a pg_snapshot, _b pg_snapshot, _floor bigint, _limit integer, OUT messages integer, OUT deliveries integer, OUT last_id bigint, OUT queues integer[], OUT ruled boolean)
 returns record
 language plpgsql
   set jit=off

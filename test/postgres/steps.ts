@@ -29,11 +29,7 @@ const SEAMS: readonly Seam[] = [
   { step: 'before the turn', in: 'relay_cycle', before: `perform from turns where name = 'router'` },
   { step: 'with the turn', in: 'relay_cycle', after: 'turn := true;' },
   { step: 'position read', in: 'relay_cycle', after: 'b := tick_of(here.tick);' },
-  {
-    step: 'snapshot taken',
-    in: 'relay_cycle',
-    after: 'select a.number + 1, pg_current_snapshot(), 0, began, a.floor_id into b;',
-  },
+  { step: 'snapshot taken', in: 'relay_cycle', after: 'b.snapshot := pg_current_snapshot();' },
   { step: 'batch read', in: 'unrouted', before: 'end ' },
   { step: 'deliveries written', in: 'relay_cycle', before: 'messages := routed.messages;' },
 ]
@@ -115,6 +111,12 @@ export async function farCursor(pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query(`select pg_get_functiondef('posthaste.look_between'::regproc) as text`)
   const near = replaced(rows[0].text, 'elsif _b.top_id - _a.top_id > stretch then', 'elsif _b.top_id > _a.top_id then')
   await pool.query(replaced(near, 'stretch constant bigint := 20 * _chunk', 'stretch constant bigint := _chunk'))
+}
+
+/** The shipped cycle, which takes few messages for as many as there may be: they are routed by the statement that routes thousands. */
+export async function manyAtOnce(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query(`select pg_get_functiondef('posthaste.relay_cycle'::regproc) as text`)
+  await pool.query(replaced(rows[0].text, 'few constant bigint := 8', 'few constant bigint := -1'))
 }
 
 function replaced(text: string, old: string, by: string): string {
