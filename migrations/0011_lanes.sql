@@ -2,8 +2,14 @@
 
 -- The lanes of a group are locked as the server's own locks are, see lock_lanes.
 drop table lanes;
+alter table lane_positions drop constraint lane_positions_grp_fkey;
+
+-- Their parameters and columns are other ones.
+drop function if exists read_on(integer, text, text, bigint, bigint, timestamptz, integer, bigint);
+drop function if exists hold_lanes(integer, bigint, bigint, text[]);
 
 -- Down Migration
+alter table lane_positions add foreign key (grp) references stream_groups (id) on delete cascade;
 create table lanes (
   grp integer not null references stream_groups (id) on delete cascade,
   lane smallint not null,

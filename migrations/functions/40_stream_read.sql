@@ -99,7 +99,7 @@ begin
 end $$;
 
 -- Reads up to `_limit` rows of the log between two ticks after `_id`, and returns those that are the stream's and of the given
--- lanes, in their order; last comes a row without a message: the position after them. It is the given one when nothing is new. Not
+-- lanes, or of all when none are given, in their order; last comes a row without a message: the position after them. It is the given one when nothing is new. Not
 -- beyond `_until_id` when `_b` is the tick `_until_tick`. Without a queue every row is returned.
 create or replace function read_log(
   _queue integer, _lanes bigint, _a ticks, _b ticks, _id bigint, _until_tick bigint, _until_id bigint, _limit integer,
@@ -167,7 +167,7 @@ begin
          correlation_id, causation_id, headers::text, payload::text, body, content_type,
          date_part('epoch', published_at) * 1000, coalesce(expires_at <= clock_timestamp(), false)
   from (
-    select o.*, lane_of(o.key, o.message_id) as lane
+    select o.*, case when _lanes is not null then lane_of(o.key, o.message_id) end as lane
     from batch o
     where ((o.exchange, o.routing_key, o.type) in (select m.exchange, m.routing_key, m.type from mine m)
         or by_headers and exists (
@@ -181,7 +181,7 @@ begin
       and (_before is null or o.published_at < _before)
     offset 0
   ) told
-  where (_lanes >> lane) & 1 = 1
+  where _lanes is null or (_lanes >> lane) & 1 = 1
   union all
   select case when b.number = _until_tick and after.id > _until_id then _until_id else after.id end, a.number, b.number,
          null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null

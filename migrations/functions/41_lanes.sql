@@ -181,17 +181,14 @@ begin
 end $$;
 
 -- Takes lanes for the caller's transaction: those that nobody holds and that are where the caller believes, at the positions up to
--- `_number`. Says which of the keys have something parked: what comes for them has to wait there. Holding such a key FOR KEY
--- SHARE keeps it parked until the caller's transaction has ended, so nothing is put behind a key that is free.
-create or replace function hold_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], out held bigint, out parked text[], out paused boolean)
+-- `_number`. `parks`: the group has something put aside, and hold_parked says for which keys.
+create or replace function hold_lanes(_group integer, _lanes bigint, _number bigint, out held bigint, out parks boolean, out paused boolean)
 language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   leased boolean;
-  parks boolean;
 begin
   held := lock_lanes(_group, _lanes, false);
-  parked := '{}';
   -- with a later snapshot than that of the locks
   select held & ~(select coalesce(bit_or(p.lanes), 0) from lane_positions p where p.grp = _group and p.number > _number),
          coalesce(g.paused_until > clock_timestamp(), false),
@@ -206,9 +203,16 @@ begin
   end if;
   if parks then
     held := held & ~closed_lanes(_group);
-    parked := array(select k.key from parked_keys k where k.grp = _group and k.key = any (_keys) and k.scope = 'key' order by k.key for key share);
   end if;
 end $$;
+
+-- Those of the keys, of lanes that the caller's transaction holds, that have something parked: what comes for them has to wait there. Held
+-- FOR KEY SHARE they stay parked until the transaction has ended, so nothing is put behind a key that is free.
+create or replace function hold_parked(_group integer, _keys text[]) returns text[]
+language sql set search_path from current set enable_seqscan = off
+as $$
+  select array(select k.key from parked_keys k where k.grp = _group and k.key = any (_keys) and k.scope = 'key' order by k.key for key share)
+$$;
 
 -- Appends the position of lanes that the caller's transaction holds. At the end of a replay they return to where they were. The
 -- answer is the number of the position, or 0 when the lanes are somewhere else now.
@@ -244,7 +248,7 @@ begin
   perform set_config('synchronous_commit', 'off', true);
   held := 0;
   for n in 1..cardinality(_lanes) loop
-    held := held | (select h.held from hold_lanes(_group, _lanes[n], _numbers[n], '{}') h);
+    held := held | (select h.held from hold_lanes(_group, _lanes[n], _numbers[n]) h);
   end loop;
   if held <> 0 then
     number := move_lanes(_group, held, _base, _tick, _id, _replay);
@@ -354,15 +358,16 @@ as $$
 begin
   held := 0;
   parked := '{}';
+  perform lock_lanes(_group, _lanes, true);
   perform from lane_leases l where l.id = _lease and l.token = _token and l.expires_at > clock_timestamp() for key share;
   if not found then
     return;
   end if;
-  held := lock_lanes(_group, _lanes, true);
+  held := _lanes;
   held := held & ~(select coalesce(bit_or(p.lanes), 0) from lane_positions p where p.grp = _group and p.number > _number);
   if exists (select from parked_keys k where k.grp = _group) then
     held := held & ~closed_lanes(_group);
-    parked := array(select k.key from parked_keys k where k.grp = _group and k.key = any (_keys) and k.scope = 'key' order by k.key for key share);
+    parked := hold_parked(_group, _keys);
   end if;
   paused := exists (select from stream_groups g where g.id = _group and g.paused_until > clock_timestamp());
 end $$;

@@ -61,8 +61,9 @@ begin
   return replay;
 end $$;
 
--- Takes what a group has parked away, before the group goes in the caller's transaction; the answer is how many messages. `parked` has
--- no foreign key, so whoever could put something there is waited for and kept out: readers by the lanes, a redrive by the group.
+-- Takes what a group has parked away, and where it was, before the group goes in the caller's transaction; the answer is how many
+-- messages. `parked` and `lane_positions` have no foreign key, whose check would lock the row of the group for each of them, so whoever
+-- could put something there is waited for and kept out: readers by the lanes, a redrive by the group.
 create or replace function forget_parked(_group integer) returns bigint
 language plpgsql set search_path from current
 as $$
@@ -73,6 +74,7 @@ begin
   perform from stream_groups where id = _group for update;
   delete from parked where grp = _group;
   get diagnostics n = row_count;
+  delete from lane_positions where grp = _group;
   return n;
 end $$;
 

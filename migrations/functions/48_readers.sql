@@ -28,7 +28,11 @@ end $$;
 -- after them.
 create or replace function read_on(
   _queue integer, _a text, _b text, _id bigint, _kept_from bigint, _since timestamptz, _limit integer, _bytes bigint
-) returns table (message stream_row, a text, b text, after bigint, kept_from bigint)
+) returns table (
+  id bigint, lane integer, message_id uuid, priority smallint, exchange text, routing_key text, type text, version integer, key text,
+  correlation_id text, causation_id text, headers text, payload text, body bytea, content_type text, published_ms double precision,
+  expired boolean, a text, b text, kept_from bigint
+)
 language plpgsql set search_path from current set jit = off
 as $$
 #variable_conflict use_column
@@ -41,23 +45,30 @@ begin
   high := tick_within(low, high);
   return query
   with found as materialized (
-    select r as message, row_number() over () as n,
-           sum(coalesce(octet_length(r.payload), 0) + coalesce(octet_length(r.body), 0) + coalesce(octet_length(r.headers), 0))
-             over (rows unbounded preceding) as bytes
-    from read_log(_queue, -1, low, high, _id, null, null, _limit, _since, null) r
+    select *, coalesce(octet_length(payload), 0) + coalesce(octet_length(body), 0) + coalesce(octet_length(headers), 0) as bytes
+    from read_log(_queue, null, low, high, _id, null, null, _limit, _since, null)
   ),
-  fits as (
-    select f.message, f.n from found f where (f.message).message_id is not null and (f.n = 1 or f.bytes <= _bytes)
+  fits as materialized (
+    select sum(bytes) <= _bytes as all_of_them from found
   ),
-  ends as (
-    select case when exists (select from found f where (f.message).message_id is not null and f.n > 1 and f.bytes > _bytes)
-                then (select max((f.message).id) from fits f)
-                else (select (f.message).id from found f where (f.message).message_id is null) end as id
+  -- only when they do not fit
+  first as materialized (
+    select id
+    from (select id, message_id, row_number() over () as n, sum(bytes) over (rows unbounded preceding) as bytes
+          from found where not (select f.all_of_them from fits f)) summed
+    where message_id is not null and (n = 1 or bytes <= _bytes)
+  ),
+  ends as materialized (
+    select case when f.all_of_them then (select id from found where message_id is null) else (select max(id) from first) end as id from fits f
   )
-  select f.message, null::text, null::text, null::bigint, null::bigint from fits f
+  select id, lane, message_id, priority, exchange, routing_key, type, version, key, correlation_id, causation_id, headers, payload, body,
+         content_type, published_ms, expired, null::text, null::text, null::bigint
+  from found
+  where message_id is not null and id <= (select e.id from ends e)
   union all
-  select null::stream_row, case when e.id < whole then low::text end,
-         case when e.id < whole or high.number > low.number then high::text else low::text end, e.id, kept
+  select e.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+         case when e.id < whole then low::text end,
+         case when e.id < whole or high.number > low.number then high::text else low::text end, kept
   from ends e;
 
   -- with a later snapshot than that of the rows

@@ -14,13 +14,11 @@ export interface Member {
 /** Deliveries of one contract that its batch handler gets in one call. */
 export class Group {
   readonly members: readonly Member[]
+  readonly rows: readonly Claimed[]
 
   constructor(members: readonly Member[]) {
     this.members = members
-  }
-
-  get rows(): readonly Claimed[] {
-    return this.members.map(({ row }) => row)
+    this.rows = members.map(({ row }) => row)
   }
 
   get deliveries(): readonly Delivery[] {

@@ -41,13 +41,11 @@ export type ReadRow = { readonly row: StreamRow } | { readonly place: ReaderPlac
 export function readOn(t: Tables, { queue, place, since, limit, bytes }: ReadOn): Query<ReadRow> {
   return {
     name: 'posthaste.read_on',
-    text: `
-      select (message).*, a, b, after, kept_from
-      from ${t.of('read_on')}($1, $2, $3, $4, $5, $6, $7, $8)`,
+    text: `select * from ${t.of('read_on')}($1, $2, $3, $4, $5, $6, $7, $8)`,
     values: [queue, place.a, place.b, place.id, place.keptFrom, since, limit, bytes],
     decode: (row) =>
       row.message_id === null
-        ? { place: { a: row.a, b: row.b, id: String(row.after), keptFrom: String(row.kept_from) } }
+        ? { place: { a: row.a, b: row.b, id: String(row.id), keptFrom: String(row.kept_from) } }
         : { row: streamRow(row) },
   }
 }

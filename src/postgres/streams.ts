@@ -241,28 +241,29 @@ export interface LanesToHold {
   readonly lanes: bigint
   /** The number of the position they are at. */
   readonly number: string
-  /** The keys of the messages at hand. */
-  readonly keys: readonly string[]
 }
 
 export interface Held {
   /** Those that were got. */
   readonly held: bigint
-  /** Those of the keys that have something parked. */
-  readonly parked: readonly string[]
+  /** Whether the group has put something aside. */
+  readonly parks: boolean
   readonly paused: boolean
 }
 
-const held = (row: Row): Held => ({ held: readLanes(row.held), parked: row.parked, paused: row.paused })
-
 /** Takes lanes for the transaction it runs in: those that are free, and where the caller believes. */
-export function holdLanes(t: Tables, { group, lanes, number, keys }: LanesToHold): Query<Held> {
+export function holdLanes(t: Tables, { group, lanes, number }: LanesToHold): Query<Held> {
   return {
     name: 'posthaste.hold_lanes',
-    text: `select * from ${t.of('hold_lanes')}($1, $2, $3, $4::text[])`,
-    values: [group, storedLanes(lanes), number, keys],
-    decode: held,
+    text: `select * from ${t.of('hold_lanes')}($1, $2, $3)`,
+    values: [group, storedLanes(lanes), number],
+    decode: (row) => ({ held: readLanes(row.held), parks: row.parks, paused: row.paused }),
   }
+}
+
+/** Those of the keys that have something parked; they stay parked until the transaction ends. */
+export function holdParked(t: Tables, group: number, keys: readonly string[]): Query<{ parked: string[] }> {
+  return { text: `select ${t.of('hold_parked')}($1, $2::text[]) as parked`, values: [group, keys] }
 }
 
 export interface LaneLease {
@@ -273,13 +274,13 @@ export interface LaneLease {
 /** The same, of lanes that are leased; a lease that lapsed holds nothing. */
 export function holdLeasedLanes(
   t: Tables,
-  { group, lanes, number, keys, lease, token }: LanesToHold & LaneLease,
-): Query<Held> {
+  { group, lanes, number, keys, lease, token }: LanesToHold & LaneLease & { readonly keys: readonly string[] },
+): Query<{ held: bigint; paused: boolean }> {
   return {
     name: 'posthaste.hold_leased_lanes',
     text: `select * from ${t.of('hold_leased_lanes')}($1, $2, $3, $4::text[], $5, $6)`,
     values: [group, storedLanes(lanes), number, keys, lease, token],
-    decode: held,
+    decode: (row) => ({ held: readLanes(row.held), paused: row.paused }),
   }
 }
 

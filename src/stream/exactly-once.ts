@@ -5,6 +5,7 @@ import { forgetAll, noteAll } from '../postgres/inbox.ts'
 import { type Queryable, run, runLast } from '../postgres/queryable.ts'
 import {
   holdLanes,
+  holdParked,
   noteLanes,
   type ParkedRow,
   type Position,
@@ -127,8 +128,9 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
     if (stopping.aborted) return { lanes: strand.lanes, number: strand.number, at: strand.at, rows: 0 }
     const work = async (tx: Tx) => {
       const queryable = context.database.queryable(tx)
-      const hold = await this.#hold(queryable, strand, rows)
-      const account = new Account(this.#seat, hold.parked)
+      const hold = await this.#hold(queryable, strand)
+      const parked = hold.parks ? await this.#parkedAmong(queryable, rows) : []
+      const account = new Account(this.#seat, parked)
       if (hold.held === 0n || hold.paused) {
         const at = strand.at
         return { account, worked: { lanes: hold.held, number: strand.number, at, rows: 0, paused: hold.paused } }
@@ -168,11 +170,16 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
     }
   }
 
-  async #hold(queryable: Queryable, strand: Strand, rows: readonly StreamRow[]) {
+  async #hold(queryable: Queryable, { lanes, number }: Strand) {
+    const { context, group } = this.#seat
+    return (await run(queryable, holdLanes(context.tables, { group, lanes, number })))[0]!
+  }
+
+  async #parkedAmong(queryable: Queryable, rows: readonly StreamRow[]): Promise<readonly string[]> {
     const { context, group, settings } = this.#seat
     const keys = settings.headOfLine === 'park-key' ? keysOf(rows) : []
-    const { lanes, number } = strand
-    return (await run(queryable, holdLanes(context.tables, { group, lanes, number, keys })))[0]!
+    if (keys.length === 0) return []
+    return (await run(queryable, holdParked(context.tables, group, keys)))[0]!.parked
   }
 
   async #note(queryable: Queryable, rows: readonly StreamRow[]): Promise<ReadonlySet<string>> {

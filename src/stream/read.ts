@@ -43,7 +43,7 @@ const OPTIONS = shape((z) =>
 const FIRST_ROWS = 100
 const MOST_ROWS = 5_000
 /** What a look brings is held in memory, and is no more than this but for a single message that is. */
-const MOST_BYTES = 4 * 2 ** 20
+const MOST_BYTES = 2 * 2 ** 20
 const POLL_MS = 5_000
 const POLL_WITHOUT_LISTEN_MS = 250
 const RETRY = { minMs: 50, maxMs: 2_000 }
@@ -59,7 +59,7 @@ export interface ReadPlaceOf {
 
 /**
  * Reads a stream, or the whole log, without a group: nothing is written down, and nobody is kept from anything. What the reader holds
- * in memory is one look, however far it is behind. It survives the loss of its connection, and goes on where it was.
+ * in memory is one look and the next, however far it is behind. It survives the loss of its connection, and goes on where it was.
  */
 export async function* readLog(
   of: ReadPlaceOf,
@@ -74,6 +74,7 @@ export async function* readLog(
   try {
     await reader.begin(from, follow)
     for (let rows = await reader.next(); rows !== undefined; rows = await reader.next()) {
+      reader.prepare()
       for (const row of rows) {
         if (over.signal.aborted) return
         const message = messageFactsOf(row, readable(row, of.context.keys))
@@ -101,6 +102,7 @@ class Reader {
   #rests = false
   #done = false
   #limit = FIRST_ROWS
+  #ahead: Promise<readonly StreamRow[] | undefined> | undefined
   #leave: (() => void)[] = []
 
   constructor(of: ReadPlaceOf, signal: AbortSignal) {
@@ -123,8 +125,21 @@ class Reader {
     this.#leave.push(context.listener.onChange(wake))
   }
 
+  /** Begins the next look, so that the server is at it while what came is gone through. */
+  prepare(): void {
+    this.#ahead = this.#next()
+    // told of by whoever asks for it
+    this.#ahead.catch(() => {})
+  }
+
   /** What one look brings, which may be nothing; undefined at the end. */
   async next(): Promise<readonly StreamRow[] | undefined> {
+    const ahead = this.#ahead ?? this.#next()
+    this.#ahead = undefined
+    return await ahead
+  }
+
+  async #next(): Promise<readonly StreamRow[] | undefined> {
     if (this.#signal.aborted || this.#done) return undefined
     if (this.#rests) await this.#knock.heard(this.#pollMs, this.#signal)
     if (this.#signal.aborted) return undefined

@@ -10,6 +10,8 @@ import { summarise } from '../rules/error-summary.ts'
 export interface OnRoll {
   /** How the group is, and the number by which this process is among its members; undefined while it has no session. */
   see(look: GroupLook, member: number | undefined): void
+  /** The session of this process was lost, and with it, it may be, what the server had not written to disk of positions. */
+  lost(): void
   /** Whether there is something to do, so that the next look had better be soon. */
   readonly active: boolean
 }
@@ -24,7 +26,7 @@ const NO_SESSION_RETRY_MS = 30_000
  * its groups, and the server's table of locks says who lives. Whoever dies is out of it at once, and the next look of the others, one
  * statement for all groups of a process, deals its lanes out anew.
  *
- * Without sessions, behind a pooler, nobody knows of the others, and everybody tries all lanes: row locks decide.
+ * Without sessions, behind a pooler, nobody knows of the others, and everybody tries all lanes: their locks decide.
  */
 export class Roll {
   readonly #context: Context
@@ -134,6 +136,7 @@ export class Roll {
       if (this.#session !== opened) return
       this.#session = undefined
       this.#joined.clear()
+      for (const readers of this.#groups.values()) for (const reader of readers) reader.lost()
       this.hurry()
     })
   }

@@ -87,7 +87,8 @@ export class Round<Tx> {
       return group.length === 0 || (await this.#judgeGroup(group, enter))
     }
     for (const row of rows) {
-      const prepared = await this.#prepared(row)
+      const preparing = this.#prepared(row)
+      const prepared = preparing instanceof Promise ? await preparing : preparing
       const joins = 'handler' in prepared && prepared.batch && !this.#options.careful
       if (!joins || (members[0] && members[0].prepared.handler !== prepared.handler)) {
         if (!(await flush())) return
@@ -99,11 +100,11 @@ export class Round<Tx> {
     await flush()
   }
 
-  async #prepared(row: StreamRow): Promise<Prepared | Verdict> {
-    const { seat, blamed, known } = { seat: this.#seat, ...this.#options }
+  #prepared(row: StreamRow): Prepared | Verdict | Promise<Prepared | Verdict> {
+    const { blamed, known } = this.#options
     if (known.has(row.messageId)) return DUPLICATE
-    if (blamed.has(row.messageId)) return verdictOnError(seat, row, row.attempts + 1, blamed.get(row.messageId))
-    return await seat.handlers.prepare(row, seat, row.attempts + 1)
+    if (blamed.has(row.messageId)) return verdictOnError(this.#seat, row, row.attempts + 1, blamed.get(row.messageId))
+    return this.#seat.handlers.prepare(row, this.#seat, row.attempts + 1)
   }
 
   async #judged(row: StreamRow, prepared: Prepared | Verdict): Promise<Judged> {
@@ -139,9 +140,10 @@ export class Round<Tx> {
   async #attemptGroup(members: readonly Member[]): Promise<Verdict[]> {
     const { queue } = this.#seat
     const group = new Group(members)
-    return await this.#inAttempt(group.rows as readonly StreamRow[], group.cause, async (context) => {
+    const rows = group.rows as readonly StreamRow[]
+    return await this.#inAttempt(rows, group.cause, async (context) => {
       const outcomes = group.outcomes(await group.call(context))
-      return outcomes.map((outcome, n) => verdictOf(outcome, group.rows[n]!.attempts + 1, queue.retry))
+      return outcomes.map((outcome, n) => verdictOf(outcome, rows[n]!.attempts + 1, queue.retry))
     })
   }
 

@@ -112,6 +112,7 @@ export class StreamRunning<Tx> {
     const roll = this
     this.#leaveRoll = this.#roll.enlist(this.#seat.group, {
       see: (look, member) => this.#see(look, member),
+      lost: () => this.#lostAll(),
       get active() {
         return roll.#active
       },

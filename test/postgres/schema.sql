@@ -315,8 +315,7 @@ create table lane_positions (
   id bigint not null,
   replay integer,
   at timestamp with time zone not null default clock_timestamp(),
-  PRIMARY KEY (grp, number),
-  FOREIGN KEY (grp) REFERENCES stream_groups(id) ON DELETE CASCADE
+  PRIMARY KEY (grp, number)
 );
 
 create table leases (
@@ -1127,7 +1126,7 @@ language sql immutable
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function hold_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], OUT held bigint, OUT parked text[], OUT paused boolean)
+create function hold_lanes(_group integer, _lanes bigint, _number bigint, OUT held bigint, OUT parks boolean, OUT paused boolean)
 returns record
 language plpgsql
   set enable_seqscan=off
@@ -1137,6 +1136,13 @@ language plpgsql
 create function hold_leased_lanes(_group integer, _lanes bigint, _number bigint, _keys text[], _lease bigint, _token uuid, OUT held bigint, OUT parked text[], OUT paused boolean)
 returns record
 language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function hold_parked(_group integer, _keys text[])
+returns text[]
+language sql
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
@@ -1681,7 +1687,7 @@ language plpgsql
   set search_path=⟨schema⟩, pg_temp;
 
 create function read_on(_queue integer, _a text, _b text, _id bigint, _kept_from bigint, _since timestamp with time zone, _limit integer, _bytes bigint)
-returns TABLE(message stream_row, a text, b text, after bigint, kept_from bigint)
+returns TABLE(id bigint, lane integer, message_id uuid, priority smallint, exchange text, routing_key text, type text, version integer, key text, correlation_id text, causation_id text, headers text, payload text, body bytea, content_type text, published_ms double precision, expired boolean, a text, b text, kept_from bigint)
 language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
