@@ -2,27 +2,29 @@ import { ConnectionLost, InvalidOption, TransactionAborted, UnknownExchange } fr
 import type { EventBus } from './events.ts'
 import type { FullQueues } from './full-queues.ts'
 import { cancelScheduled } from './postgres/flow.ts'
-import { exchangeExists, type Published, publishAll, publishAllProven, publishOne } from './postgres/outbox.ts'
+import { exchangeExists, type Published, publishAll, publishAllProven } from './postgres/outbox.ts'
+import { areAlike, publishAlike, publishOne, publishOneUnasked } from './postgres/plain-messages.ts'
 import { type Query, type Queryable, run } from './postgres/queryable.ts'
 import { refusal } from './postgres/refusal.ts'
 import type { Tables } from './postgres/tables.ts'
 import type { AnyRequestContract } from './rules/contract.ts'
 import { encryptPaths, fingerprints, type Keyring } from './rules/encryption.ts'
 import { hasCode, isConnectionLoss, summarise } from './rules/error-summary.ts'
-import { jsonText } from './rules/json-text.ts'
+import { bytesOf, jsonText } from './rules/json-text.ts'
 import {
   batches,
   type CheckedMessage,
   check,
   encode,
-  isPlain,
   type Message,
   type PublishOptions,
   prepare,
   type RawMessage,
+  slices,
 } from './rules/message.ts'
 import { parseOptions, shape } from './rules/options.ts'
 import type { MessageLimits } from './rules/validate.ts'
+import { SeenExchanges } from './seen-exchanges.ts'
 import { type AnyTransaction, outsideOfTransaction, recognise } from './transaction-handle.ts'
 
 export type { Published } from './postgres/outbox.ts'
@@ -52,6 +54,7 @@ export class Outbox {
   readonly #events: EventBus
   readonly #keys: Keyring | undefined
   readonly #full: Pick<FullQueues, 'check'> | undefined
+  readonly #seen = new SeenExchanges()
 
   constructor({ tables, limits, events, keys, full }: OutboxOptions) {
     this.#full = full
@@ -138,8 +141,7 @@ export class Outbox {
   }
 
   async #append(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
-    const [only] = messages
-    if (queryable.prepares && only && messages.length === 1 && isPlain(only)) return this.#appendOne(queryable, only)
+    if (queryable.session && areAlike(messages)) return await this.#appendAlike(queryable, queryable.session, messages)
     return await this.#appendCalls(queryable, messages)
   }
 
@@ -150,13 +152,40 @@ export class Outbox {
     return published
   }
 
-  async #appendOne(queryable: Queryable, message: CheckedMessage): Promise<Published[]> {
-    const { name, text, values } = publishOne(this.#tables, message)
+  async #appendAlike(queryable: Queryable, session: object, messages: readonly CheckedMessage[]): Promise<Published[]> {
+    const published: Published[] = []
+    for (const some of slices(messages, ({ payload }) => bytesOf(payload!))) {
+      const added =
+        some.length > 1 ? await this.#appendMany(queryable, some) : await this.#appendOne(queryable, session, some[0]!)
+      if (added) published.push(...some.map(({ envelope }) => ({ id: envelope.id, duplicate: false })))
+      else published.push(...(await this.#appendRefused(queryable, some)))
+    }
+    return published
+  }
+
+  async #appendOne(queryable: Queryable, session: object, message: CheckedMessage): Promise<boolean> {
+    if (this.#seen.isFresh(session, message.envelope))
+      return await this.#changes(queryable, publishOneUnasked(this.#tables, message), 1)
+    const added = await this.#changes(queryable, publishOne(this.#tables, message), 1)
+    if (added) this.#seen.note(session, message.envelope)
+    return added
+  }
+
+  #appendMany(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<boolean> {
+    return this.#changes(queryable, publishAlike(this.#tables, messages), messages.length)
+  }
+
+  // Alike as they are, one exchange is all that may be missing, or some keys.
+  async #appendRefused(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
+    const { exchange } = messages[0]!.envelope
+    const keyed = messages.every(({ envelope }) => envelope.key !== undefined)
+    if (keyed || !(await this.#exists(queryable, exchange))) throw new UnknownExchange(exchange)
+    return await this.#appendCalls(queryable, messages)
+  }
+
+  async #changes(queryable: Queryable, { name, text, values }: Query<never>, rows: number): Promise<boolean> {
     const { rowCount } = await this.#ask(() => queryable.query(text, values, { name }))
-    if (rowCount === 1) return [{ id: message.envelope.id, duplicate: false }]
-    const { exchange, key } = message.envelope
-    if (key !== undefined || !(await this.#exists(queryable, exchange))) throw new UnknownExchange(exchange)
-    return await this.#appendCalls(queryable, [message])
+    return rowCount === rows
   }
 
   async #exists(queryable: Queryable, exchange: string): Promise<boolean> {

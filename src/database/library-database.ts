@@ -57,7 +57,7 @@ export class LibraryDatabase<Tx extends object> implements Database<Tx> {
   queryable(tx: Tx): Queryable {
     const ours = this.#pool.queryable(this.#loanOf(tx).lent)
     return {
-      prepares: ours.prepares === true,
+      session: ours.session,
       query: (text, values, options) => ours.query(text, values, options),
     }
   }

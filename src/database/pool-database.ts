@@ -185,8 +185,8 @@ class Checkout<Client extends PgClient> implements Queryable {
     this.pid = pidOf(client)
   }
 
-  get prepares(): boolean {
-    return this.#options.prepare && isDirect(this.client)
+  get session(): object | undefined {
+    return this.#options.prepare && isDirect(this.client) ? this.client : undefined
   }
 
   get broken(): boolean {
@@ -313,7 +313,7 @@ class Checkout<Client extends PgClient> implements Queryable {
   }
 
   get #sendsVolleys(): boolean {
-    return this.pid !== undefined && this.prepares && Volley.fits(this.client)
+    return this.pid !== undefined && this.session !== undefined && Volley.fits(this.client)
   }
 
   async #send(config: Statement | Volley): Promise<Answer> {
@@ -333,7 +333,7 @@ class Checkout<Client extends PgClient> implements Queryable {
   }
 
   #nameOf(text: string, options: StatementOptions | undefined): string | undefined {
-    return options?.name === undefined || !this.prepares ? undefined : nameOf(text, options.name)
+    return options?.name === undefined || this.session === undefined ? undefined : nameOf(text, options.name)
   }
 }
 

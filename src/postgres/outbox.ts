@@ -1,4 +1,3 @@
-import type { CheckedMessage } from '../rules/message.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -11,37 +10,6 @@ export interface Published {
   readonly id: string
   /** Whether its dedupe key, or the id that its publisher chose, was known already; then nothing was added. */
   readonly duplicate: boolean
-}
-
-/**
- * Appends one plain message, in a statement that the connection has prepared: a third of the work of `publish_all`, which reads
- * JSON and checks what the client has checked already. It adds no row when the exchange does not exist, nor when the message has no
- * key and a stream anywhere keeps the order of keys: then it is for `publish_all` to say.
- */
-export function publishOne(t: Tables, { envelope, headers, payload }: CheckedMessage): Query<never> {
-  const { id, exchange, routing_key, type, version, key, priority, correlation_id, causation_id } = envelope
-  return {
-    name: 'posthaste.publish_one',
-    text: `
-      insert into ${t.of('outbox')} (message_id, exchange, routing_key, type, version, key, priority, correlation_id, causation_id, headers, payload)
-      select $1::uuid, e.name, $3::text, $4::text, $5::integer, $6::text, $7::smallint, $8::text, $9::text, $10::json, $11::json
-      from ${t.of('exchanges')} e
-      where e.name = $2::text
-        and ($6::text is not null or not exists (select from ${t.of('queues')} q where ${t.of('parks_keys')}(q.stream)))`,
-    values: [
-      id,
-      exchange,
-      routing_key,
-      type,
-      version ?? 1,
-      key,
-      priority ?? 0,
-      correlation_id,
-      causation_id,
-      headers,
-      payload,
-    ],
-  }
 }
 
 /** Whether an exchange was declared: a question that leaves the caller's transaction as it is. */

@@ -9,8 +9,11 @@ export interface StatementOptions {
 
 /** A connection as a statement sees it: one text, its values, the rows. */
 export interface Queryable {
-  /** Statements with a name are prepared once and kept: the connection leads to one server process, and no pooler is between. */
-  readonly prepares?: boolean
+  /**
+   * Stands for the session, where the connection leads to one server process and no pooler is between: statements with a name are
+   * prepared there once and kept.
+   */
+  readonly session?: object | undefined
   query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<Answer>
 }
 

@@ -14,3 +14,13 @@ export function tablesOf(schema: string): Tables {
   if (!SCHEMA_NAME.test(schema) || schema.startsWith('pg_')) throw new InvalidSchemaName(schema)
   return Object.freeze({ schema, of: (name: string) => `"${schema}".${name}` })
 }
+
+/** A text that depends on nothing but the schema, made once for each: what is long is then known by its identity. */
+export function perSchema(make: (t: Tables) => string): (t: Tables) => string {
+  const made = new WeakMap<Tables, string>()
+  return (t) => {
+    const text = made.get(t) ?? make(t)
+    made.set(t, text)
+    return text
+  }
+}

@@ -321,19 +321,28 @@ export function batches(
   messages: readonly WireMessage[],
   maxBytes: number = BATCH_BYTES,
 ): { json: string; messages: number }[] {
-  const cut: { json: string; messages: number }[] = []
+  return slices(messages, (message) => bytesOf(message) + 1, maxBytes).map(arrayOf)
+}
+
+/** What goes into one statement each: slices, in order, no larger than `maxBytes` unless one item is. */
+export function slices<Item>(
+  items: readonly Item[],
+  sizeOf: (item: Item) => number,
+  maxBytes: number = BATCH_BYTES,
+): Item[][] {
+  const cut: Item[][] = []
   let start = 0
   let bytes = 0
-  messages.forEach((message, index) => {
-    const more = bytesOf(message) + 1
+  items.forEach((item, index) => {
+    const more = sizeOf(item)
     if (index > start && bytes + more > maxBytes) {
-      cut.push(arrayOf(messages.slice(start, index)))
+      cut.push(items.slice(start, index))
       start = index
       bytes = 0
     }
     bytes += more
   })
-  if (start < messages.length) cut.push(arrayOf(messages.slice(start)))
+  if (start < items.length) cut.push(items.slice(start))
   return cut
 }
 

@@ -44,7 +44,7 @@ export async function openPgClient(client: Client, kind = 'pg client', advice = 
     answeredBy(client, Number(answer.rows[0]?.backend))
     return answer
   }
-  return { ...through(kind, send), prepares: isDirect(client) }
+  return { ...through(kind, send), ...(isDirect(client) && { session: client }) }
 }
 
 async function prepared(client: Client, statement: object): Promise<Answer> {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import type pg from 'pg'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineMessage, defineTopology, migrate, Posthaste, pgDatabase } from '../../src/index.ts'
 import type { PublishOptions } from '../../src/rules/message.ts'
@@ -70,6 +70,74 @@ test('a prepared message is stored as publish_all stores it, whatever it holds',
   )
 })
 
+const keys = fc.option(fc.oneof(name, fc.constantFrom('\x1e', 'a\x1fb', '\x1f', '{', ',', 'NULL')), { nil: undefined })
+
+test('messages published together are stored as publish_all stores them, in their order, alike or not', async () => {
+  const alike = fc.tuple(
+    options,
+    fc.array(fc.record({ key: keys, text: fc.string({ unit: 'grapheme' }) }), { minLength: 2 }),
+  )
+  await fc.assert(
+    fc.asyncProperty(alike, fc.boolean(), async ([given, said], odd) => {
+      const rows = await onBothWays(async (client) => {
+        const messages = said.map(({ key, text }, n) =>
+          Said.create({ text }, { ...given, key, ...(odd && n === 1 && { priority: 7 }) } as PublishOptions),
+        )
+        const published = await posthaste.publish(client, messages)
+        expect(published).toEqual(messages.map(({ id }) => ({ id, duplicate: false })))
+        const { rows } = await client.query(
+          `select xid = pg_current_xact_id() as own, exchange, routing_key, type, version, key, priority, deliver_at, expires_at,
+                  correlation_id, causation_id, headers::text, payload::text, body, content_type,
+                  array_position($1::uuid[], message_id) as place
+           from posthaste.outbox where message_id = any ($1::uuid[]) order by id`,
+          [messages.map(({ id }) => id)],
+        )
+        return rows
+      })
+      expect(rows[1]).toEqual(rows[0])
+      expect(rows[1]!.map(({ place, payload }) => [place, payload])).toEqual(
+        said.map(({ text }, n) => [n + 1, JSON.stringify({ text })]),
+      )
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('together or alone, nothing goes to an exchange nobody declared, and the transaction goes on', async () => {
+  const lost = { type: 'lost', exchange: 'nowhere', payload: {} }
+  await onBothWays(async (client, way) => {
+    if (way === 'prepared')
+      await expect(posthaste.publish(client, [lost, lost])).rejects.toMatchObject({ code: 'UNKNOWN_EXCHANGE' })
+    await posthaste.publish(client, [Said.create({ text: 'one' }), Said.create({ text: 'two' })])
+    const { rows } = await client.query(
+      `select count(*)::integer as n from posthaste.outbox where xid = pg_current_xact_id()`,
+    )
+    expect(rows).toEqual([{ n: 2 }])
+  })
+})
+
+test('an exchange that is removed is refused a second later by every session that knew it', async () => {
+  const client = await scratch.pool.connect()
+  const brief = { type: 'said', exchange: 'brief', payload: {} }
+  const clock = performance.now.bind(performance)
+  let ahead = 0
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => clock() + ahead)
+  try {
+    await scratch.pool.query(`insert into posthaste.exchanges (name, kind) values ('brief', 'topic')`)
+    await client.query('begin')
+    for (let n = 0; n < 3; n += 1) await posthaste.publish(client, brief)
+    await client.query('commit')
+    await scratch.pool.query(`delete from posthaste.exchanges where name = 'brief'`)
+    ahead = 1_000
+    await client.query('begin')
+    await expect(posthaste.publish(client, brief)).rejects.toMatchObject({ code: 'UNKNOWN_EXCHANGE' })
+    await client.query('rollback')
+  } finally {
+    now.mockRestore()
+    client.release(true)
+  }
+})
+
 test('an exchange nobody declared is refused by the prepared statement, and the transaction goes on', async () => {
   const lost = { type: 'lost', exchange: 'nowhere', payload: {} }
   const refusal = { code: 'UNKNOWN_EXCHANGE', exchange: 'nowhere' }
@@ -116,4 +184,25 @@ test('a connection that is lost is told as that, on both ways, and the transacti
     })
     client.release(true)
   }
+})
+
+test('where a stream keeps the order of keys, messages without one are refused together and alone', async () => {
+  const kept = await createDatabase()
+  await migrate({ url: kept.url })
+  const topology = defineTopology({
+    exchanges: { talk: 'fanout' },
+    queues: { minutes: { kind: 'stream', from: [Said] } },
+  })
+  const ours = new Posthaste({ database: pgDatabase(kept.pool), topology })
+  await ours.declare()
+  const client = await kept.pool.connect()
+  const keyless = Said.create({ text: 'by nobody' })
+  for (const given of [keyless, [keyless, keyless], [Said.create({ text: 'by ann' }, { key: 'ann' }), keyless]]) {
+    await client.query('begin')
+    await ours.publish(client, Said.create({ text: 'first' }, { key: 'ann' }))
+    await expect(ours.publish(client, given as never)).rejects.toMatchObject({ code: 'INVALID_MESSAGE' })
+    await client.query('rollback')
+  }
+  client.release(true)
+  await kept.drop()
 })
