@@ -21,7 +21,7 @@ export interface Database<Tx> {
   transaction<Result>(work: (tx: Tx) => Promise<Result>, options?: TransactionOptions): Promise<Result>
 
   /** Our own statements inside a transaction, on the same connection and in the order they are given. */
-  queryable(tx: Tx): Queryable & Partial<Committing>
+  queryable(tx: Tx): Queryable & Partial<Sparing>
 
   /**
    * One statement, committed by itself. It answers or rejects within the deadline; a connection that did not answer, failed,
@@ -52,12 +52,24 @@ export interface TransactionOptions {
 }
 
 /** What saves a round trip, where the driver can. */
-export interface Committing {
+export interface Sparing {
   /**
    * Runs a last statement and commits, in one round trip. When the statement is refused nothing is committed, and the transaction
    * is open as after any statement that failed; what COMMIT answers means what it means to `transaction`.
    */
   queryAndCommit(text: string, values: readonly unknown[], options?: StatementOptions): Promise<Answer>
+
+  /**
+   * Has statements that answer nothing sent in front of what is asked of the transaction next, by whomever, in its round trip:
+   * when they fail, so does it. False when the connection cannot.
+   */
+  precede(statements: readonly string[]): boolean
+
+  /** Takes back what was to precede; false when it was sent, or may be at any moment. */
+  recall(): boolean
+
+  /** Everything that was asked of the transaction is answered, and no error has aborted it. */
+  readonly sound: boolean
 }
 
 export interface Guarded<Tx> {

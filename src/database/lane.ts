@@ -3,6 +3,11 @@ export class Lane {
   #underWay = 0
   #last: Promise<unknown> = Promise.resolve()
 
+  /** Nothing is under way, and nothing waits. */
+  get idle(): boolean {
+    return this.#underWay === 0
+  }
+
   run<Answer>(send: () => Promise<Answer>): Promise<Answer> {
     const turn = this.#underWay === 0 ? send() : this.#last.then(send)
     this.#underWay += 1

@@ -7,6 +7,7 @@ import type {
   Row,
   Session,
   SessionOptions,
+  Sparing,
   StatementOptions,
 } from '../database.ts'
 import { TransactionOver } from '../errors.ts'
@@ -54,11 +55,16 @@ export class LibraryDatabase<Tx extends object> implements Database<Tx> {
   }
 
   /** Without the way to commit with the last statement: the library says when it ends, and its COMMIT is what ours waits for. */
-  queryable(tx: Tx): Queryable {
+  queryable(tx: Tx): Queryable & Partial<Sparing> {
     const ours = this.#pool.queryable(this.#loanOf(tx).lent)
     return {
       session: ours.session,
       query: (text, values, options) => ours.query(text, values, options),
+      precede: (statements) => ours.precede?.(statements) === true,
+      recall: () => ours.recall?.() === true,
+      get sound() {
+        return ours.sound === true
+      },
     }
   }
 

@@ -6,6 +6,7 @@ import type {
   Row,
   Session,
   SessionOptions,
+  Sparing,
   StatementOptions,
   TransactionOptions,
 } from '../database.ts'
@@ -24,6 +25,7 @@ import { answerWithin } from './deadline.ts'
 import { condemns, isRefusal, isStale } from './fault.ts'
 import { Lane } from './lane.ts'
 import { ignore, type PgClient, type PgPool, partsOf, quieten, serverOf } from './pool.ts'
+import { Preceded } from './preceded.ts'
 import { answeredBy, isDirect, nameOf, pidOf } from './prepared.ts'
 import { clientOptionsOf, openSession } from './session.ts'
 import { refuseTransactionControl } from './transaction-control.ts'
@@ -87,7 +89,7 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
     }
   }
 
-  queryable(tx: Client): Queryable {
+  queryable(tx: Client): Queryable & Partial<Sparing> {
     const checkout = this.#checkouts.get(tx)
     if (checkout?.client === tx) return checkout
     return { query: (text, values) => tx.query({ text, values: [...values] }) }
@@ -105,7 +107,7 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
 
   guard(tx: Client, admit: Admit = refuseControl): Guarded<Client> {
     const checkout = this.#checkouts.get(tx)
-    const guarded = guard(tx, checkout?.lane ?? new Lane(), () => checkout?.ended === true, admit)
+    const guarded = guard(tx, checkout ?? new Loose(tx), admit)
     if (checkout) this.#checkouts.set(guarded.tx, checkout)
     return guarded
   }
@@ -160,7 +162,7 @@ const BEGIN_AND_LOOK = `${BEGIN}; select pg_backend_pid() as pid`
 const LOOK = 'select pg_backend_pid() as pid'
 
 /** A client of the pool while it is ours. What breaks it is remembered, and then it is destroyed instead of released. */
-class Checkout<Client extends PgClient> implements Queryable {
+class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
   readonly client: Client
   readonly lane: Lane
   readonly #options: Required<PgDatabaseOptions>
@@ -171,6 +173,8 @@ class Checkout<Client extends PgClient> implements Queryable {
   /** BEGIN was sent, and what came with it has failed: the client still takes the connection for idle. */
   #begunUnseen = false
   #committed = false
+  /** What is to be sent before whatever is asked next. */
+  #before: readonly Prepared[] = NOTHING
   pid: number | undefined
   /** The work is done: what it left behind may not slip in after COMMIT. */
   ended = false
@@ -238,6 +242,49 @@ class Checkout<Client extends PgClient> implements Queryable {
     return { rows }
   }
 
+  precede(statements: readonly string[]): boolean {
+    if (!this.#sendsVolleys || this.#unbegun) return false
+    this.#before = statements.map((text) => ({ name: nameOf(text, 'control') ?? '', text, values: [] }))
+    return true
+  }
+
+  recall(): boolean {
+    if (this.#before.length === 0 || !this.lane.idle) return false
+    this.#before = NOTHING
+    return true
+  }
+
+  get sound(): boolean {
+    const { readyForQuery } = partsOf(this.client)
+    return this.#before.length === 0 && this.lane.idle && readyForQuery === true && this.#status === 'T'
+  }
+
+  ask(config: unknown, ...rest: unknown[]): Promise<Answer> {
+    const before = this.#taken()
+    if (before.length === 0) return queryOf(this.client)(config, ...rest)
+    const preceded = Preceded.of(this.client, before, config, rest[0])
+    if (!preceded) return this.#askAfter(before, config, rest)
+    void this.client.query(preceded)
+    return preceded.answer
+  }
+
+  open(portal: object, ...rest: unknown[]): unknown {
+    const before = this.#taken()
+    if (before.length > 0) void this.lane.run(() => this.client.query(textOfAll(before))).catch(ignore)
+    return queryOf(this.client)(portal, ...rest)
+  }
+
+  async #askAfter(before: readonly Prepared[], config: unknown, rest: readonly unknown[]): Promise<Answer> {
+    await this.client.query(textOfAll(before))
+    return await queryOf(this.client)(config, ...rest)
+  }
+
+  #taken(): readonly Prepared[] {
+    const before = this.#before
+    this.#before = NOTHING
+    return before
+  }
+
   async lend<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
     try {
       return await Promise.race([(async () => work(this.client))(), this.#abandoned.promise])
@@ -263,6 +310,7 @@ class Checkout<Client extends PgClient> implements Queryable {
   async rollBack(reason: unknown): Promise<void> {
     if (isStale(reason)) this.break(reason as Error)
     if (this.#broken) return
+    this.#before = NOTHING
     try {
       if (this.#begunUnseen || this.#status !== 'I') await this.#ask({ text: 'rollback' })
     } catch (error) {
@@ -307,7 +355,7 @@ class Checkout<Client extends PgClient> implements Queryable {
   #volley(statements: readonly Prepared[]): Promise<VolleyAnswer> {
     return answerWithin(
       this.#options.deadlineMs,
-      this.lane.run(() => this.#send(new Volley(this.client, statements))),
+      this.lane.run(() => this.#send(new Volley(this.client, [...this.#taken(), ...statements]))),
       this.break,
     )
   }
@@ -319,8 +367,9 @@ class Checkout<Client extends PgClient> implements Queryable {
   async #send(config: Statement | Volley): Promise<Answer> {
     if (this.#broken) throw this.#broken
     try {
-      const answer = this.client.query(config)
-      return await (config instanceof Volley ? config.answer : answer)
+      if (!(config instanceof Volley)) return await this.ask(config)
+      void this.client.query(config)
+      return await config.answer
     } catch (error) {
       if (condemns(error)) this.break(error as Error)
       throw error
@@ -352,6 +401,16 @@ interface Unsent {
 // biome-ignore lint/suspicious/noExplicitAny: pg answers a text of several statements with an array
 type Answer = any
 
+const NOTHING: readonly Prepared[] = Object.freeze([])
+
+function textOfAll(statements: readonly Prepared[]): string {
+  return statements.map(({ text }) => text).join('; ')
+}
+
+function queryOf(client: PgClient): (...parameters: unknown[]) => Promise<Answer> {
+  return client.query.bind(client) as (...parameters: unknown[]) => Promise<Answer>
+}
+
 // A pipelined client keeps its own order, and sends without waiting.
 const PIPELINE = { run: <Sent>(send: () => Promise<Sent>) => send() } as Lane
 
@@ -364,18 +423,35 @@ function refuseControl(text: string): undefined {
   refuseTransactionControl(text)
 }
 
-function guard<Client extends PgClient>(
-  client: Client,
-  lane: Lane,
-  ended: () => boolean,
-  admit: Admit,
-): Guarded<Client> {
+/** How a handler's statements reach the connection. */
+interface Asked {
+  readonly lane: Lane
+  readonly ended: boolean
+  ask(config: unknown, ...rest: unknown[]): Promise<Answer>
+  /** For what submits itself: cursors, streams. */
+  open(portal: object, ...rest: unknown[]): unknown
+}
+
+/** A client that is not checked out here. */
+class Loose implements Asked {
+  readonly lane = new Lane()
+  readonly ended = false
+  readonly ask: Asked['ask']
+  readonly open: Asked['open']
+
+  constructor(client: PgClient) {
+    this.ask = queryOf(client)
+    this.open = this.ask
+  }
+}
+
+function guard<Client extends PgClient>(client: Client, asked: Asked, admit: Admit): Guarded<Client> {
   let over = false
   const check = (config: unknown) => {
-    if (over || ended()) throw new TransactionOver()
+    if (over || asked.ended) throw new TransactionOver()
     return admit(textOf(config))
   }
-  const query = guardedQuery(client, lane, check)
+  const query = guardedQuery(asked, check)
   const tx = new Proxy(client, {
     get(target, key) {
       if (key === 'query') return query
@@ -390,15 +466,14 @@ function guard<Client extends PgClient>(
 type PgCallback = (error: unknown, result?: unknown) => void
 
 // pg's own three ways: a promise, a callback, and a thing that submits itself (cursors, streams).
-function guardedQuery(client: PgClient, lane: Lane, check: (config: unknown) => object | undefined) {
+function guardedQuery(asked: Asked, check: (config: unknown) => object | undefined) {
   return (config: unknown, ...rest: unknown[]): unknown => {
-    const send = client.query.bind(client) as (...parameters: unknown[]) => Promise<unknown>
     if (submitsItself(config)) {
       check(config)
-      return send(config, ...rest)
+      return asked.open(config, ...rest)
     }
     const callback = typeof rest.at(-1) === 'function' ? (rest.pop() as PgCallback) : undefined
-    const answer = lane.run(async () => check(config) ?? send(config, ...rest))
+    const answer = asked.lane.run(async () => check(config) ?? asked.ask(config, ...rest))
     if (!callback) {
       // Not waited for, it may be refused long after the handler is done: that is no reason for the process to end.
       answer.catch(ignore)
@@ -412,7 +487,7 @@ function guardedQuery(client: PgClient, lane: Lane, check: (config: unknown) => 
   }
 }
 
-function submitsItself(config: unknown): boolean {
+function submitsItself(config: unknown): config is object {
   return typeof (config as { submit?: unknown } | null)?.submit === 'function'
 }
 

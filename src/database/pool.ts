@@ -21,6 +21,8 @@ export interface PgPool<Client extends PgClient = PgClient> {
 /** What a `pg` client has besides, some of it undocumented: everything is used if it is there. */
 export interface ClientParts extends EventEmitter {
   readonly processID?: number | null
+  /** Nothing that was asked of it is unanswered. */
+  readonly readyForQuery?: boolean
   readonly pipeline?: boolean
   readonly connection?: Partial<Wire>
   getTransactionStatus?(): 'I' | 'T' | 'E' | null
@@ -31,6 +33,7 @@ export interface ClientParts extends EventEmitter {
 export interface Wire extends EventEmitter {
   readonly stream: { destroy(): void; cork?(): void; uncork?(): void }
   readonly parsedStatements: Record<string, string>
+  readonly submittedNamedStatements?: Record<string, string>
   parse(statement: { name: string; text: string; types: readonly number[] }): void
   bind(portal: { statement: string; values: readonly (string | null)[] }): void
   describe(what: { type: 'P'; name: string }): void

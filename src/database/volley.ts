@@ -1,4 +1,5 @@
 import type { Row } from '../database.ts'
+import { Parses } from './parses.ts'
 import { type PgClient, partsOf, type Wire } from './pool.ts'
 
 /** A statement whose text never changes, prepared once per connection under its name. */
@@ -29,9 +30,9 @@ export class Volley {
   readonly #client: PgClient
   readonly #statements: readonly Prepared[]
   readonly #wire: Wire
+  readonly #parses: Parses
   readonly #rows: Row[] = []
   readonly #commands: string[] = []
-  readonly #parsing: Prepared[] = []
   #names: readonly string[] = []
   #parsers: readonly ((text: string) => unknown)[] = []
   readonly #resolve: (answer: VolleyAnswer) => void
@@ -53,6 +54,7 @@ export class Volley {
     this.#client = client
     this.#statements = statements
     this.#wire = partsOf(client).connection as Wire
+    this.#parses = new Parses(this.#wire)
   }
 
   /** Called by pg when it is this query's turn. */
@@ -68,13 +70,9 @@ export class Volley {
     return null
   }
 
-  #send({ name, text, values }: Prepared): void {
-    if (this.#wire.parsedStatements[name] === undefined) {
-      if (this.#parsing.length === 0) this.#wire.on('parseComplete', this.#parsed)
-      this.#parsing.push({ name, text, values })
-      this.#wire.parse({ name, text, types: [] })
-    }
-    this.#wire.bind({ statement: name, values: values.map(wireText) })
+  #send(statement: Prepared): void {
+    this.#parses.ask(statement)
+    this.#wire.bind({ statement: statement.name, values: statement.values.map(wireText) })
     this.#wire.describe({ type: 'P', name: '' })
     this.#wire.execute({ portal: '' })
   }
@@ -102,20 +100,14 @@ export class Volley {
   }
 
   handleError(error: unknown): void {
-    this.#wire.off('parseComplete', this.#parsed)
+    this.#parses.end()
     this.#reject(error)
   }
 
   handleReadyForQuery(): void {
-    this.#wire.off('parseComplete', this.#parsed)
+    this.#parses.end()
     if (this.#fault === undefined) this.#resolve({ rows: this.#rows, commands: this.#commands })
     else this.#reject(this.#fault)
-  }
-
-  // In the order in which they were sent; a statement that fails later has been parsed all the same.
-  readonly #parsed = (): void => {
-    const { name, text } = this.#parsing.shift()!
-    this.#wire.parsedStatements[name] = text
   }
 }
 
