@@ -277,7 +277,10 @@ export class UnknownQueue extends PosthasteError {
   }
 }
 
-/** The default exchange aside, a message went to an exchange nobody declared. Declare it, or correct the contract. */
+/**
+ * The default exchange aside, a message went to an exchange nobody declared. Declare it, or correct the contract. That one was
+ * removed is noticed within a second.
+ */
 export class UnknownExchange extends PosthasteError {
   readonly code = 'UNKNOWN_EXCHANGE'
   readonly exchange: string
