@@ -30,6 +30,7 @@ export function withTables(page: string, saved: Saved): string {
     others: othersTable(saved.reports),
     settings: settingsList(saved.peers),
     machine: machineLine(saved),
+    plots: pictures(saved.reports),
     runs: runsTable(saved.reports),
   }
   return Object.entries(tables).reduce(
@@ -84,6 +85,13 @@ function figuresTable(name: string, figures: Readonly<Record<string, unknown>>):
   )
   const head = [`| \`${name}\` | ${columns.join(' | ')} |`, `|---${'|---'.repeat(columns.length)}|`]
   return [...head, ...lines].join('\n')
+}
+
+function pictures(reports: Readonly<Record<string, Report>>): string {
+  return Object.values(reports)
+    .flatMap(({ plots = [] }) => plots)
+    .map(({ name, title }) => `![${title}](${name}.svg)`)
+    .join('\n\n')
 }
 
 function settingsList(peers: Readonly<Record<string, Side>>): string {
