@@ -48,7 +48,7 @@ export interface ConsumerOptions<G extends Guarantee = Guarantee> {
   /** How many transactions or leases of this consumer are worked off at the same time, 1 to 1,000; each wants a connection of the pool. @default 10 */
   readonly concurrency?: number
   /**
-   * How many deliveries share a transaction or a lease, 1 to 50; `'auto'` finds out: quick handlers 50, slow ones 1. Of a stream, 1 to
+   * How many deliveries share a transaction or a lease, 1 to 50; `'auto'` finds out: quick handlers 50, or 200 where few of them write, slow ones 1. Of a stream, 1 to
    * 5,000 messages, and `'auto'` is 100. @default 'auto'
    */
   readonly batchSize?: number | 'auto'

@@ -10,13 +10,14 @@ import { rounded, type Workload } from '../stand/workload.ts'
 const MESSAGES = 60_000
 const CONNECTIONS = 10
 const BATCH = 50
+const LIMITS_BATCH = 200
 const PAIRS = 3
 const PAYLOAD = JSON.stringify({ orderId: '12345', cents: 4_200, country: 'NL' })
 const limit = plain('drain-noop')
 
 /**
  * A consumer with the default guarantee, the default batch size and a handler that does nothing, against rows deleted and
- * returned in batches of 50, where `'auto'` arrives as well. Both parse what they get; both hold a transaction around it.
+ * returned in batches of 200, where `'auto'` arrives as well. Both parse what they get; both hold a transaction around it.
  */
 export const drainNoop: Workload = {
   name: 'drain.noop',
@@ -77,7 +78,7 @@ async function deleteAll(client: pg.PoolClient, transaction: boolean): Promise<n
   let taken = 0
   for (;;) {
     if (transaction) await client.query('begin')
-    const { rows } = await client.query({ ...limit('take'), values: [BATCH] })
+    const { rows } = await client.query({ ...limit('take'), values: [LIMITS_BATCH] })
     if (transaction) await client.query('commit')
     if (rows.length === 0) return taken
     taken += rows.length

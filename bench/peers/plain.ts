@@ -5,7 +5,7 @@ import { plain, type Statement } from '../stand/plain.ts'
 import { runOn } from '../stand/server.ts'
 import { OrderPlaced } from '../stand/shop.ts'
 
-const BATCH = 50
+const BATCH = 200
 const messages = plain('publish-tx')
 const bulk = plain('publish-bulk')
 const jobs = plain('drain-noop')

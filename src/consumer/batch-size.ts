@@ -1,6 +1,9 @@
 /** Past 64 written subtransactions every snapshot on the server pays for them. */
 export const LARGEST_BATCH = 50
 
+/** Where so many subtransactions are not written: past this a transaction's own cost is next to nothing for each delivery. */
+export const LARGEST_QUICK_BATCH = 200
+
 // What the handlers of a batch may take together: twice as long is too long.
 const BUDGET_MS = 25
 const LARGEST_BUDGET_MS = 200
@@ -26,6 +29,8 @@ export interface BatchTaken {
   readonly elapsedMs: number
   /** How long each attempt of it took. */
   readonly attemptsMs: readonly number[]
+  /** How many savepoints were written behind. @default one for each delivery */
+  readonly savepoints?: number
 }
 
 /**
@@ -33,7 +38,7 @@ export interface BatchTaken {
  *
  * `'auto'` doubles while the handlers of a full batch took less than 25 ms and waited for nobody, and halves above 50. On a busy
  * machine, where a transaction costs more than that by itself, they may take as long as it does: a batch that shrinks there
- * does less in the same time.
+ * does less in the same time. It grows beyond 50 deliveries only as long as no more than 50 of them leave a savepoint.
  *
  * After a conflict every size, a fixed one too, falls to 1 for a while, and for twice as long when the conflicts come back:
  * batches that lock the same rows in different orders would otherwise do nothing but find each other's deadlocks.
@@ -61,13 +66,14 @@ export class BatchSize {
   }
 
   /** A batch was committed. */
-  took({ asked, claimed, elapsedMs, attemptsMs }: BatchTaken): void {
+  took({ asked, claimed, elapsedMs, attemptsMs, savepoints = claimed }: BatchTaken): void {
     if (!this.#auto || asked !== this.#size) return
     const workMs = attemptsMs.reduce((sum, ms) => sum + ms, 0)
     const budgetMs = Math.min(Math.max(BUDGET_MS, elapsedMs - workMs), LARGEST_BUDGET_MS)
-    if (workMs > 2 * budgetMs) this.#become(Math.max(1, Math.floor(this.#size / 2)))
+    if (savepoints > LARGEST_BATCH) this.#become(LARGEST_BATCH)
+    else if (workMs > 2 * budgetMs) this.#become(Math.max(1, Math.floor(this.#size / 2)))
     else if (claimed === asked && workMs < budgetMs && !waited(attemptsMs, workMs)) {
-      this.#become(Math.min(this.#size * 2, LARGEST_BATCH))
+      this.#become(Math.max(this.#size, Math.min(this.#size * 2, largestWith(savepoints))))
     }
   }
 
@@ -87,6 +93,11 @@ export class BatchSize {
     this.#size = size
     if (from !== size) this.#changed(from, size)
   }
+}
+
+/** With so many savepoints in half of it. */
+function largestWith(savepoints: number): number {
+  return savepoints * 2 > LARGEST_BATCH ? LARGEST_BATCH : LARGEST_QUICK_BATCH
 }
 
 function waited(attemptsMs: readonly number[], workMs: number): boolean {

@@ -16,6 +16,8 @@ export class Batch {
   cut: { readonly rows: readonly Claimed[]; readonly reason: Error; readonly abandoned: Promise<void> } | undefined
   /** COMMIT was answered with COMMIT. */
   committed = false
+  /** How many savepoints its attempts wrote behind. */
+  savepoints = 0
 
   took(answers: readonly (Claimed | Blocked)[]): void {
     const claimed = answers.filter((answer): answer is Claimed => !('waitMs' in answer))

@@ -70,8 +70,8 @@ export class ExactlyOnce<Tx> implements Mode {
     await spent(batch.rows.length)
     if (batch.leftOut.length > 0) this.#floors.fall()
     const taken = takenOf(batch, asked, this.#seat.flow)
-    const { elapsedMs, attemptsMs } = batch
-    if (batch.committed) this.#size.took({ ...taken, elapsedMs, attemptsMs })
+    const { elapsedMs, attemptsMs, savepoints } = batch
+    if (batch.committed) this.#size.took({ ...taken, elapsedMs, attemptsMs, savepoints })
     return taken
   }
 
@@ -129,6 +129,7 @@ export class ExactlyOnce<Tx> implements Mode {
       if (judged) await this.#put(batch, [judged], ground)
     }
     if (groups) await this.#workOffGroups(batch, groups, ground)
+    batch.savepoints = ground.savepoint.written
     await this.#settle(batch, ground)
   }
 

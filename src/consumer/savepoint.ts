@@ -25,6 +25,7 @@ export class Savepoint {
   #before: State = 'none'
   #sent: Promise<unknown> | undefined
   #touched = false
+  #written = 0
 
   constructor(queryable: Queryable & Partial<Sparing>) {
     this.#queryable = queryable
@@ -35,9 +36,15 @@ export class Savepoint {
     return this.#touched
   }
 
+  /** How many attempts may have written something. */
+  get written(): number {
+    return this.#written
+  }
+
   set(): void {
     if (this.#touched) return
     this.#touched = true
+    this.#written += 1
     this.#before = this.#state
     if (this.#state === 'fresh') return
     this.#put(this.#state === 'none' ? [SET] : [RELEASE, SET])
@@ -69,6 +76,7 @@ export class Savepoint {
     if (!this.#queryable.recall?.()) return false
     this.#state = this.#before
     this.#touched = false
+    this.#written -= 1
     return true
   }
 

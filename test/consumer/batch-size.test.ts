@@ -23,6 +23,19 @@ test('it begins at 1, doubles while full batches are quick, and ends at 50', () 
   expect(sizes).toEqual([2, 4, 8, 16, 32, 50])
 })
 
+test('it grows to 200 where handlers write little, and falls to 50 where they begin to', () => {
+  const size = new BatchSize('auto')
+  const sizes = (savepoints: (asked: number) => number, rounds: number) =>
+    Array.from({ length: rounds }, () => {
+      size.took({ ...at(size.next, 10), savepoints: savepoints(size.next) })
+      return size.next
+    })
+  expect(sizes(() => 0, 9)).toEqual([2, 4, 8, 16, 32, 64, 128, 200, 200])
+  expect(sizes((asked) => asked, 2)).toEqual([50, 50])
+  expect(sizes(() => 20, 3)).toEqual([100, 200, 200])
+  expect(sizes(() => 50, 1)).toEqual([200])
+})
+
 test('it halves when a batch was slow, and never goes below 1', () => {
   const size = grown()
   size.took(at(50, 51))
