@@ -156,8 +156,8 @@ declare
   at timestamptz := clock_timestamp();
   m record;
   target record;
-  routed text[] := '{}';
-  exchanges text[] := '{}';
+  scopes text[] := '{}';
+  names text[] := '{}';
   counters text[] := '{}';
 begin
   messages := 0; deliveries := 0; queues := '{}'; ruled := false;
@@ -194,11 +194,14 @@ begin
         queues := queues || target.standard;
       end if;
       deliveries := deliveries + cardinality(target.standard);
-      routed := routed || target.names;
+      scopes := scopes || array_fill('queue'::text, array[cardinality(target.names)]);
+      names := names || target.names;
+      counters := counters || array_fill('routed'::text, array[cardinality(target.names)]);
     end if;
     queues := queues || target.streams;
     ruled := ruled or coalesce(target.ruled, false);
-    exchanges := exchanges || m.exchange;
+    scopes := scopes || 'exchange'::text;
+    names := names || m.exchange;
     counters := counters || case when target.standard is null and target.streams is null then 'unmatched' else 'routed' end;
     messages := messages + 1;
     last_id := m.id;
@@ -206,9 +209,7 @@ begin
 
   if messages > 0 then
     insert into tally (scope, name, counter, n)
-    select 'queue', name, 'routed', count(*) from unnest(routed) name group by name
-    union all
-    select 'exchange', name, counter, count(*) from unnest(exchanges, counters) c (name, counter) group by name, counter;
+    select scope, name, counter, count(*) from unnest(scopes, names, counters) c (scope, name, counter) group by scope, name, counter;
   end if;
 end $$;
 
@@ -287,7 +288,7 @@ declare
   few constant bigint := 8;
   chunk integer := _chunk;
   ruled boolean := true;
-  cluster bigint := (select system_identifier from pg_control_system());
+  cluster bigint := nullif(current_setting('posthaste.cluster', true), '')::bigint;
   began timestamptz := clock_timestamp();
   first_position bigint;
   here positions;
@@ -307,6 +308,11 @@ begin
     return;
   end if;
   turn := true;
+  -- read from a file, which a session does once: its server's never changes
+  if cluster is null then
+    cluster := (select system_identifier from pg_control_system());
+    perform set_config('posthaste.cluster', cluster::text, false);
+  end if;
   -- Nobody is told of this commit as of something done: a crash that loses it loses tick, position and deliveries together,
   -- and they are routed again. Whoever claims one of them commits later in the same log, and that flush includes this.
   perform set_config('synchronous_commit', 'off', true);
