@@ -29,7 +29,7 @@ import { Preceded } from './preceded.ts'
 import { answeredBy, isDirect, nameOf, pidOf } from './prepared.ts'
 import { clientOptionsOf, openSession } from './session.ts'
 import { refuseTransactionControl } from './transaction-control.ts'
-import { type Prepared, Volley, type VolleyAnswer } from './volley.ts'
+import { isPlain, type Prepared, Volley, type VolleyAnswer } from './volley.ts'
 
 /** How `pgDatabase` uses its pool; every field has a default. */
 export interface PgDatabaseOptions {
@@ -216,6 +216,8 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
   query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
     const name = this.#nameOf(text, options)
     if (this.#unbegun) return this.#begunWith({ text, values, name })
+    // what the driver's own query has brought outlives two rounds of collecting, a volley's goes with the next
+    if (name !== undefined && this.#sendsVolleys && values.every(isPlain)) return this.#volley([{ text, values, name }])
     return this.#ask({ text, values: [...values], name })
   }
 

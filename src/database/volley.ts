@@ -12,6 +12,8 @@ export interface Prepared {
 export interface VolleyAnswer {
   /** What the last statement that returns rows returned. */
   readonly rows: Row[]
+  /** How many rows the last statement returned, or changed; null for one that does neither. */
+  readonly rowCount: number | null
   /** The command tag of each statement, in order. */
   readonly commands: readonly string[]
 }
@@ -33,7 +35,10 @@ export class Volley {
   readonly #parses: Parses
   readonly #rows: Row[] = []
   readonly #commands: string[] = []
+  #rowCount: number | null = null
   #names: readonly string[] = []
+  /** All the names, so that rows are made in one go and alike. */
+  #blank: Row = {}
   #parsers: readonly ((text: string) => unknown)[] = []
   readonly #resolve: (answer: VolleyAnswer) => void
   readonly #reject: (error: unknown) => void
@@ -79,15 +84,16 @@ export class Volley {
 
   handleRowDescription({ fields }: { readonly fields: readonly Field[] }): void {
     this.#names = fields.map(({ name }) => name)
+    this.#blank = Object.fromEntries(this.#names.map((name) => [name, null]))
     this.#parsers = fields.map(({ dataTypeID }) => partsOf(this.#client).getTypeParser!(dataTypeID, 'text'))
   }
 
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
     try {
-      const row: Row = {}
+      const row: Row = { ...this.#blank }
       for (let i = 0; i < fields.length; i += 1) {
         const text = fields[i]!
-        row[this.#names[i]!] = text === null ? null : this.#parsers[i]!(text)
+        if (text !== null) row[this.#names[i]!] = this.#parsers[i]!(text)
       }
       this.#rows.push(row)
     } catch (error) {
@@ -97,6 +103,8 @@ export class Volley {
 
   handleCommandComplete({ text }: { readonly text: string }): void {
     this.#commands.push(text.split(' ', 1)[0]!)
+    const count = /\d+$/.exec(text)
+    this.#rowCount = count && Number(count[0])
   }
 
   handleError(error: unknown): void {
@@ -106,14 +114,22 @@ export class Volley {
 
   handleReadyForQuery(): void {
     this.#parses.end()
-    if (this.#fault === undefined) this.#resolve({ rows: this.#rows, commands: this.#commands })
+    if (this.#fault === undefined)
+      this.#resolve({ rows: this.#rows, rowCount: this.#rowCount, commands: this.#commands })
     else this.#reject(this.#fault)
   }
+}
+
+/** Whether a value may travel in a volley: text, numbers, times, and arrays of such. */
+export function isPlain(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || value instanceof Date) return true
+  return Array.isArray(value) && value.every((item) => item !== null && typeof item !== 'object')
 }
 
 /** A value as Postgres reads it. */
 function wireText(value: unknown): string | null {
   if (value === null || value === undefined) return null
+  if (value instanceof Date) return value.toISOString()
   if (Array.isArray(value)) return `{${value.map((item) => quoted(String(item))).join(',')}}`
   return String(value)
 }

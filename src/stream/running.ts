@@ -32,7 +32,7 @@ const ABORT_GRACE_MS = 1_000
 const LAST_WORDS_MS = 10_000
 
 /** How many rows of the log one look takes at most. */
-const LOOK_ROWS = 2_000
+const LOOK_ROWS = 1_000
 /** A strand that lets others wait for so long gives its lanes up, to be read for on their own. */
 const SLOW_MS = 500
 /**
@@ -290,7 +290,7 @@ export class StreamRunning<Tx> {
 
   #mayRead(cohort: Cohort): boolean {
     if (cohort.reading || cohort.drained || cohort.strands.length === 0) return false
-    if (cohort.buffered >= 2 * cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)) {
+    if (cohort.buffered >= cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)) {
       this.#leaveBehind(cohort)
       return false
     }
