@@ -46,6 +46,7 @@ export class ExactlyOnce<Tx> implements Mode {
   readonly #prefetch: Prefetch
   readonly #rollbacks: Rollbacks<Tx>
   #warned = false
+  #stopping: boolean
 
   constructor(seat: Seat<Tx>, { floors, size, own }: { floors: Floors; size: BatchSize; own: OwnRows<Tx> }) {
     this.#seat = seat
@@ -54,6 +55,8 @@ export class ExactlyOnce<Tx> implements Mode {
     this.#own = own
     this.#prefetch = new Prefetch(() => seat.flow.maxBatchBytes)
     this.#rollbacks = new Rollbacks(seat, { floors, size, own })
+    this.#stopping = seat.stopping.aborted
+    seat.stopping.addEventListener('abort', () => (this.#stopping = true), { once: true })
   }
 
   async take(claimed: (taken: Taken) => void): Promise<Taken> {
@@ -262,7 +265,7 @@ export class ExactlyOnce<Tx> implements Mode {
   }
 
   get #mayBegin(): boolean {
-    return !this.#seat.stopping.aborted && this.#seat.gate.passable
+    return !this.#stopping && this.#seat.gate.passable
   }
 
   // With the transaction that gives the delivery back, so that nobody takes it before the queue is closed.

@@ -1,4 +1,5 @@
 import type { Row } from '../database.ts'
+import { instantOf } from './instant.ts'
 import { Parses } from './parses.ts'
 import { type PgClient, partsOf, type Wire } from './pool.ts'
 
@@ -85,7 +86,14 @@ export class Volley {
   handleRowDescription({ fields }: { readonly fields: readonly Field[] }): void {
     this.#names = fields.map(({ name }) => name)
     this.#blank = Object.fromEntries(this.#names.map((name) => [name, null]))
-    this.#parsers = fields.map(({ dataTypeID }) => partsOf(this.#client).getTypeParser!(dataTypeID, 'text'))
+    this.#parsers = fields.map(({ dataTypeID }) => this.#parserOf(dataTypeID))
+  }
+
+  // What our statements have most of; the rest as the client has it, whose owner may have given it other parsers.
+  #parserOf(type: number): (text: string) => unknown {
+    if (type === INT8) return asItIs
+    const parse = partsOf(this.#client).getTypeParser!(type, 'text')
+    return type === TIMESTAMPTZ ? (text) => instantOf(text) ?? parse(text) : parse
   }
 
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
@@ -124,6 +132,13 @@ export class Volley {
 export function isPlain(value: unknown): boolean {
   if (typeof value !== 'object' || value === null || value instanceof Date) return true
   return Array.isArray(value) && value.every((item) => item !== null && typeof item !== 'object')
+}
+
+const INT8 = 20
+const TIMESTAMPTZ = 1184
+
+function asItIs(text: string): string {
+  return text
 }
 
 /** A value as Postgres reads it. */

@@ -186,8 +186,12 @@ export function claimed(row: Row): Claimed {
     duplicate: row.duplicate,
     expired: row.expired,
     leftOut: row.missing === null,
-    body: row.missing !== false ? null : bodyOf(row, new Date(row.published_at)),
+    body: row.missing !== false ? null : bodyOf(row, dateOf(row.published_at)),
   }
+}
+
+function dateOf(value: Date | string | number): Date {
+  return value instanceof Date ? value : new Date(value)
 }
 
 /** The message in a row that has its columns, by whatever statement it was read. */
