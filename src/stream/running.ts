@@ -33,8 +33,8 @@ const LAST_WORDS_MS = 10_000
 
 /** How many rows of the log one look takes at most. */
 const LOOK_ROWS = 1_000
-/** A strand that lets others wait for so long gives its lanes up, to be read for on their own. */
-const SLOW_MS = 500
+/** So many looks are read ahead of a strand while others have nothing to do; then it gives its lanes up, to be read for on their own. */
+const FAR_BEHIND = 4
 /**
  * While messages keep coming, a look and what it brings are followed by a rest of some times as long, so that the next one brings more:
  * looks, transactions and positions are few when they are dear, and what comes after a silence waits for nothing.
@@ -290,8 +290,10 @@ export class StreamRunning<Tx> {
 
   #mayRead(cohort: Cohort): boolean {
     if (cohort.reading || cohort.drained || cohort.strands.length === 0) return false
-    if (cohort.buffered >= cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)) {
-      this.#leaveBehind(cohort)
+    const limit = cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)
+    const starves = cohort.strands.some(({ idle }) => idle)
+    if (cohort.buffered >= (starves ? FAR_BEHIND : 1) * limit) {
+      if (starves) this.#leaveBehind(cohort, limit)
       return false
     }
     const restMs = cohort.restUntil - performance.now()
@@ -304,10 +306,9 @@ export class StreamRunning<Tx> {
   }
 
   // One that is slow does not make the others wait: its lanes are read for on their own, from where they are.
-  #leaveBehind(cohort: Cohort): void {
-    if (cohort.strands.length < 2 || cohort.strands.every(({ buffered }) => buffered > 0)) return
-    const slow = performance.now() - SLOW_MS
-    for (const strand of cohort.strands) if (strand.busy && strand.busySince < slow) strand.shed = strand.lanes
+  #leaveBehind(cohort: Cohort, limit: number): void {
+    for (const strand of cohort.strands)
+      if (strand.busy && strand.buffered > (FAR_BEHIND / 2) * limit) strand.shed = strand.lanes
   }
 
   async #read(cohort: Cohort): Promise<void> {

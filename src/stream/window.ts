@@ -5,6 +5,8 @@ import { sizeOf } from './cohort.ts'
 
 /** What is kept for those who have not come to it yet. */
 const MOST_BYTES = 8 * 2 ** 20
+/** For so long: what was read longer ago may have been erased, or its ticks forgotten. */
+const FRESH_MS = 5_000
 /** Beside what a message carries. */
 const ROW_BYTES = 500
 
@@ -15,20 +17,21 @@ export interface Look extends Chunk {
 
 interface Shared {
   readonly queue: number
+  readonly at: number
   readonly look: Promise<Look>
   takers: number
   bytes: number
 }
 
 /**
- * What the groups of a process read of a stream, read once: a look is kept until each of them has taken it, and who begins where another
+ * What the groups of a process read of a stream, read once: a look is kept until each of them has taken it, seconds at most, and who begins where another
  * one began gets what that one got. They come to the same places because whoever is behind reads up to where the foremost has
  * come, and no further.
  */
 export class LogWindow {
   readonly #context: Context
   readonly #readers = new Map<number, number>()
-  readonly #foremost = new Map<number, string>()
+  readonly #foremost = new Map<number, { readonly tick: string; readonly at: number }>()
   readonly #kept = new Map<string, Shared>()
 
   constructor(context: Context) {
@@ -54,14 +57,15 @@ export class LogWindow {
   async #shared(from: ReadFrom): Promise<Look> {
     const key = keyOf(from)
     const kept = this.#kept.get(key)
-    if (kept) return await this.#take(key, kept)
+    if (kept && isFresh(kept)) return await this.#take(key, kept)
     const { queue } = from
     const look = this.#ask({ ...from, since: null, until: this.#meeting(from) })
-    const shared: Shared = { queue, look, takers: 0, bytes: 0 }
+    const shared: Shared = { queue, look, at: performance.now(), takers: 0, bytes: 0 }
+    this.#kept.delete(key)
     this.#kept.set(key, shared)
     look.then(
       (came) => this.#came(key, shared, from, came),
-      () => this.#kept.delete(key),
+      () => this.#forget(key, shared),
     )
     return await this.#take(key, shared)
   }
@@ -78,15 +82,15 @@ export class LogWindow {
       this.#forget(key, shared)
       return
     }
-    if (end.id === WHOLE && BigInt(end.tick) > BigInt(this.#foremost.get(queue) ?? 0))
-      this.#foremost.set(queue, end.tick)
+    if (end.id === WHOLE && this.#isBeyond(queue, end.tick))
+      this.#foremost.set(queue, { tick: end.tick, at: shared.at })
     shared.bytes = rows.reduce((sum, row) => sum + sizeOf(row) + ROW_BYTES, 0)
     let bytes = 0
     for (const kept of this.#kept.values()) bytes += kept.bytes
     for (const [oldest, kept] of this.#kept) {
-      if (bytes <= MOST_BYTES) break
+      if (bytes <= MOST_BYTES && isFresh(kept)) break
       bytes -= kept.bytes
-      if (kept.bytes > 0) this.#kept.delete(oldest)
+      this.#kept.delete(oldest)
     }
   }
 
@@ -94,9 +98,15 @@ export class LogWindow {
     if (this.#kept.get(key) === shared) this.#kept.delete(key)
   }
 
+  #isBeyond(queue: number, tick: string): boolean {
+    const foremost = this.#foremost.get(queue)
+    return !foremost || !isFresh(foremost) || BigInt(tick) > BigInt(foremost.tick)
+  }
+
   #meeting({ queue, from }: ReadFrom): ReadFrom['until'] {
-    const tick = this.#foremost.get(queue)
-    return tick !== undefined && BigInt(tick) > BigInt(from.tick) ? { tick } : undefined
+    const foremost = this.#foremost.get(queue)
+    if (!foremost || !isFresh(foremost) || BigInt(foremost.tick) <= BigInt(from.tick)) return undefined
+    return { tick: foremost.tick }
   }
 
   #readersOf(queue: number): number {
@@ -108,6 +118,10 @@ export class LogWindow {
     const askedAt = performance.now()
     return { askedAt, ...chunkOf(await run(database, readStream(tables, from))) }
   }
+}
+
+function isFresh({ at }: { readonly at: number }): boolean {
+  return performance.now() - at < FRESH_MS
 }
 
 function keyOf({ queue, lanes, from: { base, tick, id } }: ReadFrom): string {

@@ -1,0 +1,90 @@
+import pg from 'pg'
+import { expect, onTestFinished, test } from 'vitest'
+import { Posthaste, pgDatabase } from '../../src/index.ts'
+import { ALL_LANES, dealtLanes, laneSet, lanesIn, readLanes, shareOf, storedLanes } from '../../src/rules/lane.ts'
+import { until } from '../support/until.ts'
+import { bench } from './bench.ts'
+
+test('a lane has one holder: transactions get what of their lanes is free, whatever sets they ask for', async () => {
+  const { pool } = await bench()
+  const asked = (lanes: bigint) => [1, storedLanes(lanes)]
+  const LOCK = 'select posthaste.lock_lanes($1, $2, false) as got'
+  for (let round = 0; round < 20; round += 1) {
+    const sets = Array.from({ length: 4 }, (_, n) => (n === 3 ? ALL_LANES : setOf(round * 4 + n)))
+    let held = 0n
+    const clients: pg.PoolClient[] = []
+    for (const set of sets) {
+      const client = await pool.connect()
+      clients.push(client)
+      await client.query('begin')
+      const got = readLanes((await client.query(LOCK, asked(set))).rows[0].got)
+      expect(lanesIn(got)).toEqual(lanesIn(set & ~held))
+      held |= got
+    }
+    for (const client of clients) await client.query('rollback')
+    expect(readLanes((await pool.query(LOCK, asked(ALL_LANES))).rows[0].got)).toBe(ALL_LANES)
+    for (const client of clients) client.release()
+  }
+})
+
+// Sets of all kinds: ranges, single lanes, and what is scattered.
+function setOf(seed: number): bigint {
+  const random = (n: number) => ((seed * 2_654_435_761 + n * 40_503) >>> 7) % 64
+  if (seed % 3 === 0) return laneSet([random(1), random(2), random(3)])
+  const [from, to] = [random(1), random(2)].sort((a, b) => a - b) as [number, number]
+  return laneSet(Array.from({ length: to - from + 1 }, (_, n) => from + n))
+}
+
+test('processes share the lanes without a rest, and as evenly as may be', () => {
+  for (const count of [1, 2, 3, 5, 10, 64]) {
+    const members = Array.from({ length: count }, (_, n) => 100 + n)
+    const shares = members.map((member) => shareOf(member, members))
+    expect(shares.reduce((all, share) => all + share, 0n)).toBe(ALL_LANES)
+    const sizes = shares.map((share) => lanesIn(share).length)
+    expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1)
+  }
+  expect(
+    shareOf(
+      999,
+      Array.from({ length: 70 }, (_, n) => n),
+    ),
+  ).toBe(0n)
+  expect(dealtLanes(laneSet([5, 9]), 4)).toEqual([laneSet([5]), laneSet([9])])
+})
+
+test('the groups of a process read the log once', async () => {
+  const b = await bench()
+  const own = new pg.Pool({ connectionString: b.url, max: 20 })
+  const database = pgDatabase(own)
+  let rows = 0
+  const query = database.query.bind(database)
+  database.query = async (text, values, options) => {
+    const answer = await query(text, values, options)
+    if (options?.name === 'posthaste.read_stream') rows += answer.rows.length
+    return answer
+  }
+  const posthaste = new Posthaste({ database, topology: b.topology })
+  onTestFinished(async () => {
+    await posthaste.stop({ timeoutMs: 0 })
+    await own.end()
+  })
+  const groups = ['a', 'b', 'c', 'd', 'e', 'f']
+  const handled = new Map(groups.map((group) => [group, 0]))
+  for (const group of groups)
+    posthaste.consumer(b.stream, { group }).onBatch(b.Moved, (deliveries) => {
+      handled.set(group, handled.get(group)! + deliveries.length)
+    })
+  await posthaste.start()
+  const everywhere = (count: number) =>
+    until(() => [...handled.values()].every((n) => n >= count), { what: `${count} messages in every group` })
+  await b.publish(100)
+  await everywhere(100)
+  rows = 0
+  for (let n = 1; n <= 10; n += 1) {
+    await b.publish(300, undefined, n * 300)
+    await everywhere(100 + n * 300)
+  }
+  // a look that began before another one ended where it might have begun reads for itself
+  expect(rows).toBeLessThan(2 * 3_000)
+  expect([...handled.values()]).toEqual(groups.map(() => 3_100))
+})
