@@ -45,16 +45,19 @@ begin
   high := tick_within(low, high);
   return query
   with found as materialized (
-    select *, coalesce(octet_length(payload), 0) + coalesce(octet_length(body), 0) + coalesce(octet_length(headers), 0) as bytes
-    from read_log(_queue, null, low, high, _id, null, null, _limit, _since, null)
+    select * from read_log(_queue, null, low, high, _id, null, null, _limit, _since, null)
   ),
   fits as materialized (
-    select sum(bytes) <= _bytes as all_of_them from found
+    select coalesce(sum(octet_length(payload)), 0) + coalesce(sum(octet_length(body)), 0) + coalesce(sum(octet_length(headers)), 0) <= _bytes
+             as all_of_them
+    from found
   ),
   -- only when they do not fit
   first as materialized (
     select id
-    from (select id, message_id, row_number() over () as n, sum(bytes) over (rows unbounded preceding) as bytes
+    from (select id, message_id, row_number() over () as n,
+                 sum(coalesce(octet_length(payload), 0) + coalesce(octet_length(body), 0) + coalesce(octet_length(headers), 0))
+                   over (rows unbounded preceding) as bytes
           from found where not (select f.all_of_them from fits f)) summed
     where message_id is not null and (n = 1 or bytes <= _bytes)
   ),

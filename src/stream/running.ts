@@ -16,6 +16,7 @@ import {
   type LanesAt,
   replayWindow,
   samePosition,
+  WHOLE,
 } from '../postgres/streams.ts'
 import { summarise } from '../rules/error-summary.ts'
 import { ALL_LANES, dealtLanes, shareOf } from '../rules/lane.ts'
@@ -292,7 +293,7 @@ export class StreamRunning<Tx> {
     if (cohort.reading || cohort.drained || cohort.strands.length === 0) return false
     const limit = cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)
     const starves = cohort.strands.some(({ idle }) => idle)
-    if (cohort.buffered >= (starves ? FAR_BEHIND : 1) * limit) {
+    if (cohort.buffered > (starves ? FAR_BEHIND : 1) * limit) {
       if (starves) this.#leaveBehind(cohort, limit)
       return false
     }
@@ -327,10 +328,12 @@ export class StreamRunning<Tx> {
         since: replay ? replay.since : this.#since,
         before: replay?.before,
       })
+      // the rest of what lies between two ticks is there already
+      const more = cohort.cursor.id !== WHOLE || look.end.id !== WHOLE
       cohort.feed(look)
       // who was woken while it looked has not seen what that was for
       if (this.#wokenAt >= look.askedAt) cohort.drained = false
-      cohort.restUntil = look.rows.length >= limit / 2 ? 0 : began + restMs(performance.now() - began + cohort.workMs)
+      cohort.restUntil = more ? 0 : began + restMs(performance.now() - began + cohort.workMs)
       this.#backoff.reset()
       if (replay && cohort.drained) this.#keep(this.#passIdle())
     } finally {
