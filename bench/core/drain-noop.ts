@@ -5,9 +5,10 @@ import { drain } from '../stand/drain.ts'
 import { plain } from '../stand/plain.ts'
 import { alternate, median, medians, told } from '../stand/runs.ts'
 import { runOn } from '../stand/server.ts'
+import { WarmRate } from '../stand/warm-rate.ts'
 import { rounded, type Workload } from '../stand/workload.ts'
 
-const MESSAGES = 60_000
+const MESSAGES = 200_000
 const CONNECTIONS = 10
 const BATCH = 50
 const LIMITS_BATCH = 200
@@ -64,23 +65,25 @@ async function filled(bench: Bench): Promise<string> {
 async function deleting(bench: Bench, jobs: string, transaction: boolean): Promise<number> {
   const database = await bench.database(jobs)
   const clients = await bench.clients(database, CONNECTIONS)
-  const startedAt = performance.now()
-  const taken = await Promise.all(clients.map((client) => deleteAll(client, transaction)))
-  const seconds = (performance.now() - startedAt) / 1_000
-  const sum = taken.reduce((a, b) => a + b, 0)
-  if (sum !== MESSAGES) throw new Error(`Cannot measure the limit of "drain.noop": ${sum} of ${MESSAGES} rows`)
+  const taken = new WarmRate(MESSAGES)
+  let rate = Number.NaN
+  const onLast = () => {
+    rate = taken.perSecond()
+  }
+  await Promise.all(clients.map((client) => deleteAll(client, transaction, taken, onLast)))
+  if (Number.isNaN(rate))
+    throw new Error(`Cannot measure the limit of "drain.noop": ${taken.count} of ${MESSAGES} rows`)
   release(clients)
   await bench.drop(database)
-  return MESSAGES / seconds
+  return rate
 }
 
-async function deleteAll(client: pg.PoolClient, transaction: boolean): Promise<number> {
-  let taken = 0
+async function deleteAll(client: pg.PoolClient, transaction: boolean, taken: WarmRate, onLast: () => void) {
   for (;;) {
     if (transaction) await client.query('begin')
     const { rows } = await client.query({ ...limit('take'), values: [LIMITS_BATCH] })
     if (transaction) await client.query('commit')
-    if (rows.length === 0) return taken
-    taken += rows.length
+    if (rows.length === 0) return
+    if (taken.add(rows.length)) onLast()
   }
 }

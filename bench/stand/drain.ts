@@ -2,6 +2,7 @@ import type pg from 'pg'
 import { type ConsumerOptions, type Delivery, type ExactlyOnceContext, Posthaste, pgDatabase } from '../../src/index.ts'
 import type { Bench } from './bench.ts'
 import { OrderPlaced, topology } from './shop.ts'
+import { WarmRate } from './warm-rate.ts'
 
 type Handler = (
   delivery: Delivery<{ orderId: string }>,
@@ -14,31 +15,28 @@ export interface DrainOptions extends Pick<ConsumerOptions, 'batchSize'> {
   readonly timeoutMs?: number
 }
 
-/** Lets a consumer empty the queue `billing`: deliveries per second, and whether the books balance afterwards. */
+/** Lets a consumer empty the queue `billing`: deliveries per second once it is warm, and whether the books balance afterwards. */
 export async function drain(bench: Bench, database: string, options: DrainOptions, handler: Handler): Promise<number> {
   const { messages, connections, batchSize = 'auto', timeoutMs = 60_000 } = options
   const pool = bench.pool(database, connections)
   const posthaste = new Posthaste({ database: pgDatabase(pool), topology })
   posthaste.consumer('billing', { concurrency: connections, batchSize }).on(OrderPlaced, handler)
-  let completed = 0
-  const done = Promise.withResolvers<void>()
+  const completed = new WarmRate(messages)
+  const done = Promise.withResolvers<number>()
   posthaste.on('completed', () => {
-    completed += 1
-    if (completed === messages) done.resolve()
+    if (completed.add()) done.resolve(completed.perSecond())
   })
   const timer = setTimeout(
-    () => done.reject(new Error(`Cannot drain: ${completed} of ${messages} in ${timeoutMs} ms`)),
+    () => done.reject(new Error(`Cannot drain: ${completed.count} of ${messages} in ${timeoutMs} ms`)),
     timeoutMs,
   )
   await connect(pool, connections)
   await posthaste.start({ relay: false })
-  const startedAt = performance.now()
-  await done.promise.finally(() => clearTimeout(timer))
-  const seconds = (performance.now() - startedAt) / 1_000
+  const rate = await done.promise.finally(() => clearTimeout(timer))
   await posthaste.stop()
   await balanced(posthaste)
   await bench.end(pool)
-  return messages / seconds
+  return rate
 }
 
 async function connect(pool: pg.Pool, connections: number): Promise<void> {
