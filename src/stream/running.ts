@@ -32,8 +32,11 @@ import { type LogWindow, windowOf } from './window.ts'
 const ABORT_GRACE_MS = 1_000
 const LAST_WORDS_MS = 10_000
 
-/** How many rows of the log one look takes at most. */
-const LOOK_ROWS = 1_000
+/**
+ * How many rows of the log one look takes at most. What is let go of soon costs the process no memory; what several groups share is
+ * held for all of them anyway, and a larger look costs each of them less.
+ */
+const LOOK_ROWS = { alone: 500, shared: 2_000 }
 /** So many looks are read ahead of a strand while others have nothing to do; then it gives its lanes up, to be read for on their own. */
 const FAR_BEHIND = 4
 /**
@@ -291,7 +294,7 @@ export class StreamRunning<Tx> {
 
   #mayRead(cohort: Cohort): boolean {
     if (cohort.reading || cohort.drained || cohort.strands.length === 0) return false
-    const limit = cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)
+    const limit = this.#rowsFor(cohort)
     const starves = cohort.strands.some(({ idle }) => idle)
     if (cohort.buffered > (starves ? FAR_BEHIND : 1) * limit) {
       if (starves) this.#leaveBehind(cohort, limit)
@@ -306,6 +309,11 @@ export class StreamRunning<Tx> {
     return false
   }
 
+  #rowsFor(cohort: Cohort): number {
+    const most = this.#window.shares(this.#seat.number) ? LOOK_ROWS.shared : LOOK_ROWS.alone
+    return cohort.rowsFor(this.#seat.flow.maxBatchBytes, most)
+  }
+
   // One that is slow does not make the others wait: its lanes are read for on their own, from where they are.
   #leaveBehind(cohort: Cohort, limit: number): void {
     for (const strand of cohort.strands)
@@ -318,7 +326,7 @@ export class StreamRunning<Tx> {
     const began = performance.now()
     try {
       const replay = cohort.replay
-      const limit = cohort.rowsFor(this.#seat.flow.maxBatchBytes, LOOK_ROWS)
+      const limit = this.#rowsFor(cohort)
       const look = await this.#window.look({
         queue: number,
         lanes: cohort.lanes,

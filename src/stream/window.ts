@@ -47,8 +47,13 @@ export class LogWindow {
     }
   }
 
+  /** Whether several groups read the stream. */
+  shares(queue: number): boolean {
+    return this.#readersOf(queue) > 1
+  }
+
   async look(from: ReadFrom): Promise<Look> {
-    if (from.until || this.#readersOf(from.queue) < 2) return await this.#ask(from)
+    if (from.until || !this.shares(from.queue)) return await this.#ask(from)
     const { since } = from
     const { askedAt, rows, end } = await this.#shared(from)
     return { askedAt, rows: since ? rows.filter(({ body }) => body!.publishedAt >= since) : rows, end }
