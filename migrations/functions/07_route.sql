@@ -213,17 +213,23 @@ begin
   end if;
 end $$;
 
--- Moves due deliveries to ready, in the order of their time. Rows that became due more than a minute ago are looked for
--- only on a sweep: under a pinned horizon the low end of the index is a graveyard.
+-- Moves due deliveries to ready, in the order of their time. Under a pinned horizon the low end of the index is a graveyard: so what
+-- became due more than two seconds ago is looked for every two seconds, and what did more than a minute ago only on a sweep.
 create or replace function promote_due(_limit integer, _sweep boolean, out promoted integer, out queues integer[], out next_due_ms double precision)
 language plpgsql set search_path from current set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
   at timestamptz := clock_timestamp();
-  low timestamptz := case when _sweep then '-infinity' else at - interval '1 minute' end;
+  low timestamptz := at - interval '2 seconds';
   first timestamptz;
 begin
+  if _sweep then
+    low := '-infinity';
+  elsif at > coalesce(nullif(current_setting('posthaste.looked_back', true), '')::timestamptz, '-infinity') + interval '2 seconds' then
+    low := at - interval '1 minute';
+    perform set_config('posthaste.looked_back', at::text, false);
+  end if;
   select s.due_at into first from scheduled s where s.due_at >= low order by s.due_at limit 1;
   promoted := 0; queues := '{}';
   if first <= at then

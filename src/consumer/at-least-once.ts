@@ -91,13 +91,14 @@ export class AtLeastOnce<Tx> implements Mode {
   async #lease(limit: number, askedAt: number, probe = false): Promise<Granted> {
     const { context, queue, number } = this.#seat
     const { leaseMs } = this.#leases
-    const facts = { queue: number, consumer: queue.name, limit, leaseMs, floors: this.#floors.positions, probe }
+    const look = this.#floors.next()
+    const facts = { queue: number, consumer: queue.name, limit, leaseMs, floors: look.positions, probe }
     const answers = await run(context.database, leaseOrWait(context.tables, { ...facts, holder: context.instance }))
     const { leased, waitMs } = sortedOut(answers)
     const [first] = leased
     if (!first) return { held: undefined, rows: [], waitMs }
     const rows = leased.map(({ delivery }) => delivery)
-    this.#floors.advance(rows)
+    this.#floors.saw(look, rows, rows.length >= limit)
     const held = new Lease(queue.name, first, { until: askedAt + leaseMs, deliveries: rows.length })
     context.events.emit('leased', { queue: queue.name, lease: held.id, deliveries: rows.length })
     return { held, rows, waitMs }

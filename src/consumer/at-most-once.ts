@@ -46,10 +46,10 @@ export class AtMostOnce<Tx> implements Mode {
     const { flow } = this.#seat
     const { granted, waitMs, spent } = await allowanceOf(this.#seat, asked)
     if (granted === 0) return { asked, claimed: 0, waitMs }
-    const { falls } = this.#floors
-    const { batch, ended } = await this.#end(this.#claim(granted, false))
+    const look = this.#floors.next()
+    const { batch, ended } = await this.#end(this.#claim(granted, false, look.positions))
     await spent(ended.length)
-    this.#floors.advance(batch.rows, falls)
+    this.#floors.saw(look, batch.rows, batch.rows.length >= granted)
     if (batch.leftOut.length > 0) this.#floors.fall()
     const taken = takenOf(batch, asked, flow)
     claimed(taken)
@@ -73,9 +73,9 @@ export class AtMostOnce<Tx> implements Mode {
     return ended.length > 0
   }
 
-  #claim(limit: number, alone: boolean): Query<Claimed | Blocked> {
+  #claim(limit: number, alone: boolean, floors = this.#floors.positions): Query<Claimed | Blocked> {
     const { context, queue, number, flow } = this.#seat
-    const facts = { queue: number, consumer: queue.name, limit, floors: this.#floors.positions }
+    const facts = { queue: number, consumer: queue.name, limit, floors }
     if (!flow.plain) return claimFlowing(context.tables, { ...facts, alone })
     return alone ? claimAlone(context.tables, facts) : claim(context.tables, facts)
   }

@@ -63,11 +63,11 @@ export class ExactlyOnce<Tx> implements Mode {
     const asked = this.#prefetch.fit(this.#size.next)
     const { granted, waitMs, spent } = await allowanceOf(this.#seat, asked)
     if (granted === 0) return { asked, claimed: 0, waitMs }
-    const { falls } = this.#floors
+    const look = this.#floors.next()
     let letGo = () => {}
-    const batch = await this.#transact(this.#claim(granted, false), (took) => {
+    const batch = await this.#transact(this.#claim(granted, false, look.positions), (took) => {
       letGo = this.#prefetch.took(took.rows)
-      this.#floors.advance(took.rows, falls)
+      this.#floors.saw(look, took.rows, took.rows.length >= granted)
       claimed(takenOf(took, asked, this.#seat.flow))
     }).finally(() => letGo())
     await spent(batch.rows.length)
@@ -91,9 +91,8 @@ export class ExactlyOnce<Tx> implements Mode {
     return batch.rows.length > 0
   }
 
-  #claim(limit: number, alone: boolean): Query<Claimed | Blocked> {
+  #claim(limit: number, alone: boolean, floors = this.#floors.positions): Query<Claimed | Blocked> {
     const { context, queue, number, flow } = this.#seat
-    const { positions: floors } = this.#floors
     const facts = { queue: number, consumer: queue.name, limit, floors }
     if (!flow.plain) return claimFlowing(context.tables, { ...facts, alone })
     return alone ? claimAlone(context.tables, facts) : claim(context.tables, facts)

@@ -3,42 +3,60 @@ import type { Claimed } from '../postgres/claim.ts'
 /** The lowest floor there is: positions begin at 1. */
 const GROUND = '0'
 
+/** Where one claim begins to look. */
+export interface Look {
+  readonly positions: readonly string[]
+  readonly fromTheGround: boolean
+  /** Rows may have come back as often before it was sent. */
+  readonly falls: number
+}
+
 /**
  * Where a claim may begin to look, one position per priority: what lies below has been claimed, and its dead rows need not
- * be read again. A floor is a memory, never the truth: rows come back, so the consumer falls to the ground each second,
- * after a failure, and before it says that a queue is empty.
+ * be read again. A floor is a memory, never the truth: rows come back. So after a failure, every second or so, and before the
+ * consumer says that a queue is empty, one claim looks from the ground, and the others go on from what is remembered.
  */
 export class Floors {
   #positions = ground()
   #falls = 0
-
-  /** How often it fell to the ground: a claim that was sent before the last time knows nothing of what came back. */
-  get falls(): number {
-    return this.#falls
-  }
+  #groundDue = false
 
   get positions(): readonly string[] {
     return this.#positions
   }
 
-  get onTheGround(): boolean {
-    return this.#positions.every((position) => position === GROUND)
+  /** Where the next claim is to look. */
+  next(): Look {
+    const fromTheGround = this.#groundDue
+    this.#groundDue = false
+    return { positions: fromTheGround ? ground() : this.#positions, fromTheGround, falls: this.#falls }
   }
 
-  /** A claim takes the lowest rows of a priority that nobody else holds, so past the last of them begins what it has not seen. */
-  advance(claimed: readonly Pick<Claimed, 'priority' | 'position'>[], falls: number = this.#falls): void {
+  /**
+   * A claim takes the lowest rows of a priority that nobody else holds, so past the last of them begins what it has not seen.
+   * `full`: it got as many as it asked for. One that was sent before the last fall knows nothing of what came back.
+   */
+  saw({ fromTheGround, falls }: Look, claimed: readonly Pick<Claimed, 'priority' | 'position'>[], full: boolean): void {
     if (falls !== this.#falls) return
     const last = new Map<number, string>()
     for (const { priority, position } of claimed) {
       const before = last.get(priority)
       if (before === undefined || isAbove(position, before)) last.set(priority, position)
     }
+    if (fromTheGround && full) this.#comeDown(Math.max(...last.keys()))
     for (const [priority, position] of last) this.#raise(priority, BigInt(position) + 1n)
   }
 
+  /** Rows may have come back. */
   fall(): void {
     this.#falls += 1
-    if (!this.onTheGround) this.#positions = ground()
+    this.#groundDue = true
+  }
+
+  // Of the least urgent priority that the claim came to, it may have left what had come back: everybody goes on from there.
+  #comeDown(priority: number): void {
+    this.#falls += 1
+    this.#positions = this.#positions.with(priority, GROUND)
   }
 
   // Two claims of one consumer overlap: the later answer may be the lower one.

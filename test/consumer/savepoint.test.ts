@@ -187,14 +187,15 @@ test.each([1, 2, 3])('what an attempt writes is kept or taken back alone, howeve
 
 test('a handler that sends one statement costs one round trip, whatever the size of its batch', async () => {
   const queue = await makeQueue(db.pool)
-  let trips = 0
+  const trips = new Map<number, number>()
+  const pidOf = (client: unknown) => (client as { processID: number }).processID
   const { consumer } = processOn(db.url, {
     database: (pool) => {
       pool.on('connect', (connected) => {
-        ;(connected as unknown as { connection: NodeJS.EventEmitter }).connection.on(
-          'readyForQuery',
-          () => (trips += 1),
-        )
+        const { connection } = connected as unknown as { connection: NodeJS.EventEmitter }
+        connection.on('readyForQuery', () => {
+          trips.set(pidOf(connected), 1 + (trips.get(pidOf(connected)) ?? 0))
+        })
       })
       return pgDatabase(pool)
     },
@@ -204,7 +205,7 @@ test('a handler that sends one statement costs one round trip, whatever the size
   await consumer(queue, { concurrency: 1, batchSize: 10 })
     .otherwise(async (delivery, { tx }) => {
       await write(delivery, tx, queue.name)
-      first.push(trips)
+      first.push(trips.get(pidOf(tx))!)
     })
     .start()
   await drained(db.pool, queue, 40)
