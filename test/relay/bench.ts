@@ -7,7 +7,6 @@ import { EventBus, type EventName } from '../../src/events.ts'
 import { Listener, type ListenerOptions } from '../../src/postgres/listener.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
 import { Relay, type RelayOptions } from '../../src/relay.ts'
-import { until } from '../support/until.ts'
 
 export const QUEUE = 'billing'
 
@@ -104,17 +103,22 @@ export async function silentPublisher(url: string): Promise<pg.Client> {
   client.on('error', () => {})
   onTestFinished(() => client.end())
   await client.connect()
-  await until(async () => {
+  for (const deadline = performance.now() + 10_000; performance.now() < deadline; ) {
     await client.query('begin')
     await publish(client)
     const { rows } = await client.query(
       `select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and mode = 'ShareLock'`,
     )
-    // It found the relay asleep: its commit wakes it, and for some milliseconds the next one is silent.
-    if (rows.length === 0) await client.query('commit')
-    return rows.length > 0
-  })
-  return client
+    if (rows.length > 0) return client
+    // It found the relay asleep: its commit wakes it, and at some moment of the next milliseconds the next one is silent.
+    await client.query('commit')
+    await pause(Math.random() * 5)
+  }
+  throw new Error('not within 10 s: a publisher finds the relay awake')
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function uuid7(): string {

@@ -106,7 +106,7 @@ test('a LISTEN that is accepted and delivers nothing does not pass for listening
   expect((await events.until('polling')).reason).toMatch(/nothing arrives: is there a pooler in between/)
   const { rows } = await until(async () => {
     const found = await elsewhere.pool.query(
-      `select from pg_stat_activity where application_name like 'posthaste listener%'`,
+      `select from pg_stat_activity where datname = current_database() and application_name like 'posthaste listener%'`,
     )
     return found.rows.length > 0 ? found : undefined
   })

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { seeded } from '../support/random.ts'
 import { until } from '../support/until.ts'
-import { declareQueue, processOn, publish, readyIds, silentPublisher, sleepLock } from './bench.ts'
+import { declareQueue, pause, processOn, publish, readyIds, silentPublisher, sleepLock } from './bench.ts'
 
 const NEVER_MS = 60_000
 const SEED = Number(process.env.POSTHASTE_SEED ?? randomInt(2 ** 31))
@@ -218,8 +218,4 @@ function watching(pool: pg.Pool, seen: Map<string, number>): () => Promise<void>
     watching = false
     await done
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
