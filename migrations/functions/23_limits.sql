@@ -148,7 +148,7 @@ create or replace function take_from_lines(
   _queue integer, _keys text[], _counts integer[], _sound boolean, out taken ready[], out stood lines[]
 )
 language plpgsql set search_path from current
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off set jit = off
 as $$
 begin
   with found as materialized (
@@ -174,13 +174,18 @@ begin
   select (select array_agg(gone.row order by (gone.row).priority, (gone.row).position) from gone), (select array_agg(line) from left_lines)
   into taken, stood;
   if taken is null then
+    -- at the heads of the lines: one may be as long as the backlog, and all of it sound
     delete from lines
     where ctid = any (array(
-      select l.ctid
+      select l.row
       from unnest(_keys) k (key)
-      join lines l on l.queue = _queue and l.spot = hashtext(k.key) and l.key = k.key
-      where not exists (select from ready r where r.queue = l.queue and r.priority = l.priority and r.position = l.position)
-      limit 1000));
+      cross join lateral (
+        select ctid as row, priority, position from lines
+        where queue = _queue and spot = hashtext(k.key) and key = k.key
+        order by priority, position
+        limit 100
+      ) l
+      where not exists (select from ready r where r.queue = _queue and r.priority = l.priority and r.position = l.position)));
   end if;
 end $$;
 

@@ -3,8 +3,8 @@ import { Loop, UNTIL_WOKEN } from '../machinery/loop.ts'
 const OFTEN_MS = 1_000
 const SELDOM_MS = 10_000
 
-// Under a snapshot that is held open a sweep reads all that was ever claimed: then it may take a hundredth of the time.
-const SHARE = 0.01
+// Under a snapshot that is held open a sweep reads all that was ever claimed: then it may take a two-hundredth of the time.
+const SHARE = 0.005
 const REMEMBERED = 3
 
 export interface SweepOptions {

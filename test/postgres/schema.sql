@@ -2058,6 +2058,7 @@ language plpgsql
   set enable_hashjoin=off
   set enable_mergejoin=off
   set enable_seqscan=off
+  set enable_sort=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
