@@ -252,6 +252,10 @@ begin
       from (select * from taken order by due_at, position) t
     )
     select count(*), coalesce(array_agg(distinct queue), '{}') into promoted, queues from taken;
+    -- what is left of a full look grows old while it waits for the next
+    if promoted >= _limit then
+      perform set_config('posthaste.looked_back', '', false);
+    end if;
 
     select s.due_at into first from scheduled s where s.due_at >= low order by s.due_at limit 1;
   end if;

@@ -17,7 +17,7 @@ async function pass(b: Bench, time: string): Promise<void> {
 
 test('delayed deliveries become ready in the order of their time, not of their publishing', async () => {
   const b = await quiet()
-  const ids = await b.publish(b.pool, { delay_ms: 3_030_000 }, { delay_ms: 3_010_000 }, { delay_ms: 3_020_000 }, {})
+  const ids = await b.publish(b.pool, { delay_ms: 3_030_000 }, { delay_ms: 3_029_000 }, { delay_ms: 3_029_500 }, {})
   expect(await b.cycle()).toMatchObject({ messages: 4, deliveries: 4, queues: [b.number] })
   expect(await b.ids()).toEqual([ids[3]])
   expect(await b.ids('scheduled')).toHaveLength(3)
@@ -25,6 +25,16 @@ test('delayed deliveries become ready in the order of their time, not of their p
   expect(await b.cycle()).toMatchObject({ promoted: 3, queues: [b.number], nextDueMs: null })
   expect(await b.ids()).toEqual([ids[3], ids[1], ids[2], ids[0]])
   await b.audit()
+})
+
+test('what a full cycle leaves is promoted by the next ones, however long ago it was due', async () => {
+  const b = await quiet()
+  await b.publishMany(b.pool, 6, { delay_ms: 3_000_000 })
+  await b.drain()
+  await pass(b, '3030 s')
+  expect(await b.cycle({ chunk: 2, sweep: true })).toMatchObject({ promoted: 2, more: true })
+  expect(await b.cycle({ chunk: 2 })).toMatchObject({ promoted: 2, more: true })
+  expect(await b.cycle({ chunk: 2 })).toMatchObject({ promoted: 2 })
 })
 
 test('a delivery is not ready before its time, and a cycle says how long that is', async () => {
