@@ -155,14 +155,22 @@ begin
     select x.row, x.line
     from unnest(_keys, _counts) k (key, n)
     cross join lateral (
-      select r.ctid as row, l.ctid as line
-      from lines l
-      join ready r on r.queue = l.queue and r.priority = l.priority and r.position = l.position
-      where l.queue = _queue and l.spot = hashtext(k.key) and l.key = k.key
-        and (not _sound or r.xmax = '0'::xid and r.crashes = 0)
+      select r.row, l.line
+      from (
+        -- from the line to what is ready, whatever the statistics say: the other way goes by all of the queue
+        select ctid as line, priority, position from lines
+        where queue = _queue and spot = hashtext(k.key) and key = k.key
+        order by priority, position
+        offset 0
+      ) l
+      cross join lateral (
+        select ctid as row from ready
+        where queue = _queue and priority = l.priority and position = l.position
+          and (not _sound or xmax = '0'::xid and crashes = 0)
+        for update skip locked
+      ) r
       order by l.priority, l.position
       limit k.n
-      for update of r skip locked
     ) x
   ),
   gone as (
