@@ -25,7 +25,7 @@ $$;
 -- nothing was running when A was taken, and the set is one range, in the partitions from the floor on.
 create or replace function between_ticks(_a pg_snapshot, _b pg_snapshot, _floor bigint, _limit integer)
 returns table (id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamptz, headers json)
-language plpgsql set search_path from current set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
+language plpgsql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -45,14 +45,17 @@ begin
     return;
   end if;
 
+  -- each in a part of its own: of both at once, a plan that is kept may take a look at all of the log for the shorter way
   ended := ended_between(_a, _b);
   return query
-  select id, message_id, exchange, routing_key, type, priority, deliver_at, headers
-  from outbox
-  where (xid = any (ended) or xid >= low and xid < high)
-    and pg_visible_in_snapshot(xid, _b)
-    and id + 0 > _floor
-  order by id + 0
+  select m.id, m.message_id, m.exchange, m.routing_key, m.type, m.priority, m.deliver_at, m.headers
+  from (
+    select o.* from unnest(ended) e (xid) cross join lateral (select * from outbox where xid = e.xid and id > _floor offset 0) o
+    union all
+    select * from outbox where xid >= low and xid < high and id > _floor
+  ) m
+  where pg_visible_in_snapshot(m.xid, _b)
+  order by m.id + 0
   limit _limit;
 end $$;
 

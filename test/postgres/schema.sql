@@ -683,6 +683,8 @@ language plpgsql
 create function between_ticks(_a pg_snapshot, _b pg_snapshot, _floor bigint, _limit integer)
 returns TABLE(id bigint, message_id uuid, exchange text, routing_key text, type text, priority smallint, deliver_at timestamp with time zone, headers json)
 language plpgsql
+  set enable_hashjoin=off
+  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set plan_cache_mode=force_generic_plan
