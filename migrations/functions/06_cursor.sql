@@ -50,9 +50,9 @@ begin
   return query
   select m.id, m.message_id, m.exchange, m.routing_key, m.type, m.priority, m.deliver_at, m.headers
   from (
-    select o.* from unnest(ended) e (xid) cross join lateral (select * from outbox where xid = e.xid and id > _floor offset 0) o
+    select o.* from unnest(ended) e (xid) cross join lateral (select * from outbox where xid = e.xid and id + 0 > _floor offset 0) o
     union all
-    select * from outbox where xid >= low and xid < high and id > _floor
+    select * from outbox where xid >= low and xid < high and id + 0 > _floor
   ) m
   where pg_visible_in_snapshot(m.xid, _b)
   order by m.id + 0
