@@ -104,10 +104,11 @@ function settingsList(peers: Readonly<Record<string, Side>>): string {
     .join('\n')
 }
 
-function machineLine({ machine, postgres }: Saved): string {
+function machineLine({ machine, postgres, quick }: Saved): string {
   const { cpu, cores, memoryGb, system, node } = machine
   const settings = Object.entries(postgres.settings).map(([name, value]) => `\`${name} = ${value}\``)
-  return `${cores} cores (${cpu}), ${memoryGb} GB, ${system}, Node ${node}; PostgreSQL ${postgres.version} on the same machine, ${settings.join(', ')}.`
+  const length = quick ? 'A quick run: fewer workloads, fewer and shorter runs, so take a fifth for noise. ' : ''
+  return `${length}${cores} cores (${cpu}), ${memoryGb} GB, ${system}, Node ${node}; PostgreSQL ${postgres.version} on the same machine, ${settings.join(', ')}.`
 }
 
 function runsTable(reports: Readonly<Record<string, Report>>): string {

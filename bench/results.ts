@@ -20,12 +20,12 @@ export async function save(
   const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Saved) : undefined
   writeFileSync(file, `${JSON.stringify(merged(before, stamped(outcome)), null, 1)}\n`)
   say(`saved in ${file}`)
-  if (file === FULL) await draw(say)
+  if (file === source()) await draw(say)
 }
 
-/** The pictures and the tables of the page, from what is saved. */
+/** The pictures and the tables of the page, from what is saved: a full run, or a quick one where there is none. */
 export async function draw(say: (line: string) => void): Promise<number> {
-  const saved = JSON.parse(readFileSync(FULL, 'utf8')) as Saved
+  const saved = JSON.parse(readFileSync(source(), 'utf8')) as Saved
   const drawer = new URL('./plots/draw.ts', import.meta.url).href
   const { svgOf } = (await import(drawer)) as { svgOf: (plot: Plot) => Promise<string> }
   for (const { plots = [] } of Object.values(saved.reports))
@@ -33,6 +33,10 @@ export async function draw(say: (line: string) => void): Promise<number> {
   if (existsSync(PAGE)) writeFileSync(PAGE, withTables(readFileSync(PAGE, 'utf8'), saved))
   say(`drawn in ${DIRECTORY}`)
   return 0
+}
+
+function source(): string {
+  return existsSync(FULL) ? FULL : QUICK
 }
 
 // Each report says when, where and at which commit it was measured: not all are of one run.
