@@ -11,10 +11,9 @@ import type { Workload } from './stand/workload.ts'
 export const queues: readonly Workload[] = [
   backlogReady,
   heldClaim,
+  status10M,
   fairness,
   limitsExceeded,
   routes10k,
   plainUnchanged,
-  // last: the disk is busy with ten million rows for a while
-  status10M,
 ]
