@@ -100,7 +100,7 @@ describe.each([1, 10])('in batches of %i', (batchSize) => {
     const times = letter!.history.map(({ at }: { at: string }) => at)
     for (const at of times) expect(at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     expect(await inboxOf(db.pool, queue)).toEqual(new Set(ids.filter((_, n) => n !== 4)))
-    await until(() => told('completed').length === 9)
+    await until(() => told('completed').length === 9 && told('dead-lettered').length === 1)
     expect(told('retried')).toMatchObject([
       { messageId: ids[4], attempt: 1, error: { message: 'attempt 1 went wrong' } },
     ])
