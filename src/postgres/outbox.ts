@@ -12,14 +12,6 @@ export interface Published {
   readonly duplicate: boolean
 }
 
-/** Whether an exchange was declared: a question that leaves the caller's transaction as it is. */
-export function exchangeExists(t: Tables, exchange: string): Query<{ readonly exists: boolean }> {
-  return {
-    text: `select exists (select from ${t.of('exchanges')} where name = $1::text) as exists`,
-    values: [exchange],
-  }
-}
-
 const published = (row: Row): Published => ({ id: row.id, duplicate: row.duplicate === 'true' })
 
 /**

@@ -11,7 +11,8 @@ const COLUMNS =
 const VALUES =
   '$1::uuid, $2::text, $3::text, $4::text, $5::integer, $6::text, $7::smallint, $8::text, $9::text, $10::json, $11::json'
 
-const exchangeExists = (t: Tables) => `exists (select from ${t.of('exchanges')} e where e.name = $2::text)`
+const isDeclared = (t: Tables, name: string) =>
+  `exists (select from ${t.of('exchanges')} e where e.name = ${name}::text)`
 const noStreamKeepsKeys = (t: Tables) =>
   `not exists (select from ${t.of('queues')} q where ${t.of('parks_keys')}(q.stream))`
 
@@ -19,7 +20,7 @@ const ONE = perSchema(
   (t) => `
       insert into ${t.of('outbox')} (${COLUMNS})
       select ${VALUES}
-      where ${exchangeExists(t)} and ($6::text is not null or ${noStreamKeepsKeys(t)})`,
+      where ${isDeclared(t, '$2')} and ($6::text is not null or ${noStreamKeepsKeys(t)})`,
 )
 
 /** Appends one plain message, or no row. */
@@ -34,6 +35,11 @@ export function publishOneUnasked(t: Tables, message: CheckedMessage): Query<nev
   return { name: 'posthaste.publish_one_unasked', text: ONE_UNASKED(t), values: valuesOf(message) }
 }
 
+/** Whether an exchange was declared: a question that leaves the caller's transaction as it is. */
+export function exchangeExists(t: Tables, exchange: string): Query<{ readonly exists: boolean }> {
+  return { text: `select ${isDeclared(t, '$1')} as exists`, values: [exchange] }
+}
+
 // What stands between two texts, and in place of one that is missing. JSON text has no control characters.
 const BETWEEN = '\x1e'
 const MISSING = '\x1f'
@@ -45,7 +51,7 @@ const ALIKE = perSchema(
       insert into ${t.of('outbox')} (${COLUMNS})
       select m.id, $2::text, $3::text, $4::text, $5::integer, m.key, $7::smallint, $8::text, $9::text, $10::json, m.payload::json
       from unnest($1::uuid[], string_to_array($6::text, e'\\x1e', e'\\x1f'), string_to_array($11::text, e'\\x1e')) m (id, key, payload)
-      where ${exchangeExists(t)} and ($12::boolean or ${noStreamKeepsKeys(t)})`,
+      where ${isDeclared(t, '$2')} and ($12::boolean or ${noStreamKeepsKeys(t)})`,
 )
 
 /** Appends plain messages that are alike, in the order given; all of them, or no row. */
@@ -77,10 +83,11 @@ export function publishAlike(t: Tables, messages: readonly CheckedMessage[]): Qu
   }
 }
 
-/** Whether messages are plain and differ in nothing but their ids, keys and payloads. */
+/** Whether messages are plain and differ in nothing but their ids, keys and payloads; one alone does. */
 export function areAlike(messages: readonly CheckedMessage[]): boolean {
   const [first] = messages
-  return first !== undefined && messages.every((message) => isPlain(message) && isLike(first, message))
+  if (first === undefined || !messages.every(isPlain)) return false
+  return messages.length === 1 || messages.every((message) => isLike(first, message))
 }
 
 function isLike(
