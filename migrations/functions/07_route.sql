@@ -9,6 +9,19 @@ as $$
   end
 $$;
 
+-- Whether a binding of an exchange of a kind admits a routing key; what is bound by headers is for headers_match. One expression,
+-- which the planner puts in place of the call.
+create or replace function key_admitted(_kind text, _bound text, _pattern text, _routing_key text) returns boolean
+language sql immutable
+as $$
+  select case _kind
+    when 'headers' then false
+    when 'fanout' then true
+    when 'topic' then _pattern is null or _routing_key ~ _pattern
+    else _bound is null or _bound = _routing_key
+  end
+$$;
+
 -- What the router has to route next, by the state of its position. What is read in the order of ids is planned for the ids at
 -- hand, whatever plan the caller keeps for itself: the partitions and the index follow from them.
 create or replace function unrouted(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer)
@@ -64,12 +77,7 @@ begin
       join queues q on q.id = b.queue
       where b.exchange = k.exchange
         and (b.type is null or b.type = k.type)
-        and case e.kind
-              when 'headers' then false
-              when 'fanout' then true
-              when 'topic' then b.pattern is null or k.routing_key ~ b.pattern
-              else b.routing_key is null or b.routing_key = k.routing_key
-            end
+        and key_admitted(e.kind, b.routing_key, b.pattern, k.routing_key)
       union
       select q.id, q.kind = 'stream'
       from queues q
@@ -174,9 +182,7 @@ begin
         and (b.type is null or b.type = m.type)
         and case e.kind
               when 'headers' then headers_match(m.headers, b.match, b.arguments)
-              when 'fanout' then true
-              when 'topic' then b.pattern is null or m.routing_key ~ b.pattern
-              else b.routing_key is null or b.routing_key = m.routing_key
+              else key_admitted(e.kind, b.routing_key, b.pattern, m.routing_key)
             end
       union
       select q.id, q.name, q.kind = 'stream', q.flow <> '{}'

@@ -148,12 +148,7 @@ begin
         join exchanges e on e.name = b.exchange
         where b.queue = _queue and b.exchange = k.exchange
           and (b.type is null or b.type = k.type)
-          and case e.kind
-                when 'headers' then false
-                when 'fanout' then true
-                when 'topic' then b.pattern is null or k.routing_key ~ b.pattern
-                else b.routing_key is null or b.routing_key = k.routing_key
-              end)
+          and key_admitted(e.kind, b.routing_key, b.pattern, k.routing_key))
   ),
   -- then no row has to be asked for itself
   all_mine as materialized (

@@ -241,9 +241,7 @@ as $$
         and (b.type is null or b.type = _type)
         and case e.kind
               when 'headers' then headers_match(_headers, b.match, b.arguments)
-              when 'fanout' then true
-              when 'topic' then b.pattern is null or _routing_key ~ b.pattern
-              else b.routing_key is null or b.routing_key = _routing_key
+              else key_admitted(e.kind, b.routing_key, b.pattern, _routing_key)
             end)
 $$;
 

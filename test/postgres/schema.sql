@@ -1197,6 +1197,10 @@ create function keep_effect_attempts()
 returns trigger
 language plpgsql;
 
+create function key_admitted(_kind text, _bound text, _pattern text, _routing_key text)
+returns boolean
+language sql immutable;
+
 create function lagging_groups(_retention_ms double precision, _most_bytes double precision DEFAULT NULL::double precision)
 returns TABLE(stream text, grp text, part text, messages bigint)
 language plpgsql

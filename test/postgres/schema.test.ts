@@ -53,6 +53,7 @@ const WITHOUT_PATH = [
   'is_v7',
   'json_depth',
   'keep_effect_attempts',
+  'key_admitted',
   'lane_of',
   'lock_class',
   'must_be_settled',
