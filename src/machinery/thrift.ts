@@ -1,0 +1,48 @@
+const SHARE = 0.005
+const REMEMBERED = 3
+
+export interface ThriftOptions {
+  /** It is done as often where it costs next to nothing. */
+  readonly everyMs: number
+  /** It is done as often whatever it costs. */
+  readonly mostMs: number
+}
+
+/**
+ * When a look that may become long is to be had again: it takes a two-hundredth of the time at most. In a healthy database the
+ * shortest interval holds; under a snapshot that is held open, where a look reads everything that has died, the looks are fewer.
+ *
+ * ```text
+ * if (thrift.due) {
+ *   const startedAt = performance.now()
+ *   await look()
+ *   thrift.took(performance.now() - startedAt)
+ * }
+ * ```
+ */
+export class Thrift {
+  readonly #options: ThriftOptions
+  readonly #now: () => number
+  #tookMs: readonly number[] = []
+  #lastAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: ThriftOptions, now: () => number = () => performance.now()) {
+    this.#options = options
+    this.#now = now
+  }
+
+  get due(): boolean {
+    return this.#now() >= this.#lastAt + this.everyMs
+  }
+
+  /** How long after the last one the next is due. By the shortest of the last few: one alone may have waited for something else. */
+  get everyMs(): number {
+    const { everyMs, mostMs } = this.#options
+    return Math.min(Math.max(everyMs, Math.min(...this.#tookMs, mostMs) / SHARE), mostMs)
+  }
+
+  took(ms: number): void {
+    this.#lastAt = this.#now()
+    this.#tookMs = [ms, ...this.#tookMs].slice(0, REMEMBERED)
+  }
+}
