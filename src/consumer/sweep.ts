@@ -1,11 +1,8 @@
 import { Loop, UNTIL_WOKEN } from '../machinery/loop.ts'
+import { Thrift } from '../machinery/thrift.ts'
 
 const OFTEN_MS = 1_000
 const SELDOM_MS = 10_000
-
-// Under a snapshot that is held open a sweep reads all that was ever claimed: then it may take a two-hundredth of the time.
-const SHARE = 0.005
-const REMEMBERED = 3
 
 export interface SweepOptions {
   /** What is done each time; it may ask to be called sooner, in so many milliseconds. */
@@ -21,10 +18,9 @@ export interface SweepOptions {
 export class Sweep {
   readonly #options: SweepOptions
   readonly #loop: Loop
+  readonly #thrift = new Thrift({ everyMs: OFTEN_MS, mostMs: SELDOM_MS })
   #empty = false
-  #lastAt = Number.NEGATIVE_INFINITY
   #dueAt = Number.POSITIVE_INFINITY
-  #tookMs: readonly number[] = []
 
   constructor(options: SweepOptions) {
     this.#options = options
@@ -42,12 +38,7 @@ export class Sweep {
   /** A claim has looked at the queue. */
   touch({ empty }: { readonly empty: boolean }): void {
     this.#empty ||= empty
-    this.#dueBy((empty ? this.#lastAt : performance.now()) + this.#everyMs)
-  }
-
-  // By the shortest of the last few: one alone may have waited for something else.
-  get #everyMs(): number {
-    return Math.min(Math.max(OFTEN_MS, Math.min(...this.#tookMs, SELDOM_MS) / SHARE), SELDOM_MS)
+    this.#dueBy(empty ? this.#thrift.dueAt : performance.now() + this.#thrift.everyMs)
   }
 
   #dueBy(at: number): void {
@@ -62,9 +53,7 @@ export class Sweep {
     const found = { empty: this.#empty }
     this.#empty = false
     this.#dueAt = Number.POSITIVE_INFINITY
-    this.#lastAt = performance.now()
-    const sooner = await this.#options.sweep(found)
-    this.#tookMs = [performance.now() - this.#lastAt, ...this.#tookMs].slice(0, REMEMBERED)
+    const sooner = await this.#thrift.spend(() => this.#options.sweep(found))
     if (sooner !== undefined) this.#dueBy(performance.now() + sooner)
     if (sooner !== undefined) this.#empty ||= found.empty
     return this.#dueAt - performance.now()

@@ -1,3 +1,4 @@
+/** The part of the time that it may take, unless somebody says otherwise. */
 const SHARE = 0.005
 const REMEMBERED = 3
 
@@ -13,11 +14,7 @@ export interface ThriftOptions {
  * shortest interval holds; under a snapshot that is held open, where a look reads everything that has died, the looks are fewer.
  *
  * ```text
- * if (thrift.due) {
- *   const startedAt = performance.now()
- *   await look()
- *   thrift.took(performance.now() - startedAt)
- * }
+ * if (thrift.due) await thrift.spend(() => look())
  * ```
  */
 export class Thrift {
@@ -32,17 +29,45 @@ export class Thrift {
   }
 
   get due(): boolean {
-    return this.#now() >= this.#lastAt + this.everyMs
+    return this.isDue(SHARE)
+  }
+
+  /** The same for somebody to whom it is worth another part of the time. */
+  isDue(share: number): boolean {
+    return this.#now() >= this.#lastAt + this.#everyMs(share)
+  }
+
+  /** When the next is due, by the clock. */
+  get dueAt(): number {
+    return this.#lastAt + this.everyMs
   }
 
   /** How long after the last one the next is due. By the shortest of the last few: one alone may have waited for something else. */
   get everyMs(): number {
-    const { everyMs, mostMs } = this.#options
-    return Math.min(Math.max(everyMs, Math.min(...this.#tookMs, mostMs) / SHARE), mostMs)
+    return this.#everyMs(SHARE)
+  }
+
+  /** Has the look. One that fails may have been short for that alone: it takes nothing back of what the others took. */
+  async spend<Result>(look: () => Promise<Result>): Promise<Result> {
+    const startedAt = this.#now()
+    try {
+      const result = await look()
+      this.took(this.#now() - startedAt)
+      return result
+    } catch (error) {
+      const known = this.#tookMs.length === 0 ? 0 : Math.min(...this.#tookMs)
+      this.took(Math.max(this.#now() - startedAt, known))
+      throw error
+    }
   }
 
   took(ms: number): void {
     this.#lastAt = this.#now()
     this.#tookMs = [ms, ...this.#tookMs].slice(0, REMEMBERED)
+  }
+
+  #everyMs(share: number): number {
+    const { everyMs, mostMs } = this.#options
+    return Math.min(Math.max(everyMs, Math.min(...this.#tookMs, mostMs) / share), mostMs)
   }
 }

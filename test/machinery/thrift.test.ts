@@ -35,3 +35,21 @@ test('one that was long by chance changes nothing, three do', () => {
   thrift.took(300)
   expect(thrift.everyMs).toBe(60_000)
 })
+
+test('somebody to whom it is worth more has it sooner', () => {
+  const { clock, thrift } = thriftAt(0, 60_000)
+  thrift.took(100)
+  clock.ms = 5_000
+  expect([thrift.due, thrift.isDue(0.02), thrift.dueAt]).toEqual([false, true, 20_000])
+})
+
+test('one that fails is not taken for a short one', async () => {
+  const { thrift } = thriftAt(0, 600_000)
+  expect(await thrift.spend(async () => 'seen')).toBe('seen')
+  for (let n = 0; n < 3; n += 1) thrift.took(500)
+  const failing = thrift.spend(async () => {
+    throw new Error('no connection')
+  })
+  await expect(failing).rejects.toThrow('no connection')
+  expect(thrift.everyMs).toBe(100_000)
+})
