@@ -13,7 +13,7 @@ const PAIRS = 4
 const LOAD = { warmUpMs: 1_000, measureMs: 3_000 }
 const limit = plain('wakeup-32')
 
-/** BEGIN; publish; COMMIT on 32 connections beside a relay in a process of its own: with the trigger that wakes it, and without. */
+/** BEGIN; publish; COMMIT on 32 connections beside a relay in a process of its own: with what wakes it, and without. */
 export const wakeup32: Workload = {
   name: 'wakeup.32',
   goals: [{ name: 'wakeup.32', unit: 'transactions/s', measure: { kind: 'share-of-baseline', target: 0.7 } }],
@@ -31,9 +31,9 @@ export const wakeup32: Workload = {
   },
 }
 
-async function publishing(bench: Bench, trigger: boolean, routed: number[]): Promise<number> {
+async function publishing(bench: Bench, wakes: boolean, routed: number[]): Promise<number> {
   const database = await bench.database()
-  if (!trigger) await runOn(bench.urlOf(database), limit('set_up').text)
+  if (!wakes) await runOn(bench.urlOf(database), limit('set_up').text)
   const relay = await bench.process(database, { relay: true, consume: 'nothing' })
   const clients = await bench.clients(database, PUBLISHERS)
   const posthaste = new Posthaste({ database: pgDatabase(bench.pool(database, 1)), topology })

@@ -219,30 +219,23 @@ begin
   end if;
 end $$;
 
--- Moves due deliveries to ready, in the order of their time. Under a pinned horizon the low end of the index is a graveyard: so what
--- became due more than two seconds ago is looked for every two seconds, and what did more than a minute ago only on a sweep.
-create or replace function promote_due(_limit integer, _sweep boolean, out promoted integer, out queues integer[], out next_due_ms double precision)
+-- Moves due deliveries to ready, in the order of their time, of those that became due since `_low`. Under a pinned horizon what lies
+-- below what is due is a graveyard, and it is walked once: the rest begins at the first that lives.
+create or replace function promote_due(_limit integer, _low timestamptz, out promoted integer, out queues integer[], out next_due_ms double precision)
 language plpgsql set search_path from current set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
   at timestamptz := clock_timestamp();
-  low timestamptz := at - interval '2 seconds';
   first timestamptz;
 begin
-  if _sweep then
-    low := '-infinity';
-  elsif at > coalesce(nullif(current_setting('posthaste.looked_back', true), '')::timestamptz, '-infinity') + interval '2 seconds' then
-    low := at - interval '1 minute';
-    perform set_config('posthaste.looked_back', at::text, false);
-  end if;
-  select s.due_at into first from scheduled s where s.due_at >= low order by s.due_at limit 1;
+  select s.due_at into first from scheduled s where s.due_at >= _low order by s.due_at limit 1;
   promoted := 0; queues := '{}';
   if first <= at then
     with due as materialized (
       select ctid
       from scheduled
-      where due_at >= low and due_at <= at
+      where due_at >= first and due_at <= at
       order by due_at, position
       limit _limit
       for update skip locked
@@ -258,32 +251,33 @@ begin
       from (select * from taken order by due_at, position) t
     )
     select count(*), coalesce(array_agg(distinct queue), '{}') into promoted, queues from taken;
-    -- what is left of a full look grows old while it waits for the next
-    if promoted >= _limit then
-      perform set_config('posthaste.looked_back', '', false);
-    end if;
 
-    select s.due_at into first from scheduled s where s.due_at >= low order by s.due_at limit 1;
+    -- what is due and another's stays due
+    if promoted > 0 then
+      select s.due_at into first from scheduled s where s.due_at > at order by s.due_at limit 1;
+    end if;
   end if;
   if first is not null then
     next_due_ms := greatest(0, extract(epoch from first - clock_timestamp()) * 1000);
   end if;
 end $$;
 
--- How long until the first lease lapses. Below the last minute only a sweep looks, as for what is due.
-create or replace function next_lapse(_sweep boolean) returns double precision
+-- How long until the first lease lapses, of those that did not before `_low`.
+create or replace function next_lapse(_low timestamptz) returns double precision
 language plpgsql set search_path from current set enable_seqscan = off
 as $$
-declare
-  low timestamptz := case when _sweep then '-infinity' else clock_timestamp() - interval '1 minute' end;
 begin
   return (
     select greatest(0, extract(epoch from expires_at - clock_timestamp()) * 1000)
     from leases
-    where expires_at >= low
+    where expires_at >= _low
     order by expires_at
     limit 1);
 end $$;
+
+create or replace function ms_since(_at timestamptz) returns double precision
+language sql volatile
+as $$ select extract(epoch from clock_timestamp() - _at)::double precision * 1000 $$;
 
 -- One turn of the relay, one transaction: route a chunk, promote what is due, wake the queues that got something.
 -- turn: false when another relay has it. more: there is more to do at once.
@@ -291,10 +285,14 @@ end $$;
 -- How it reads is told at look_between. What lies between the last tick and now, B, is read, and B is the new tick if there was
 -- something, or if finding nothing was costly. When the ticks are another cluster's, or of this one's future, everything unrouted
 -- is routed at once, and there is a new beginning.
+--
+-- What became due longer ago than `_back_ms` is left for a sweep, which looks at everything; so is, without `_lapses`, when the next
+-- lease lapses. Both answer how long they took: where a pinned horizon makes them long, the caller asks for them less often.
 create or replace function relay_cycle(
-  _chunk integer, _sweep boolean,
+  _chunk integer, _sweep boolean, _back_ms double precision default 60000, _lapses boolean default true,
   out turn boolean, out messages integer, out deliveries integer, out promoted integer, out more boolean, out queues integer[],
-  out next_due_ms double precision, out next_lease_ms double precision, out rebased boolean
+  out next_due_ms double precision, out next_lease_ms double precision, out rebased boolean,
+  out promotion_ms double precision, out lapses_ms double precision
 )
 language plpgsql set search_path from current set lock_timeout = '5s'
 as $$
@@ -388,14 +386,20 @@ begin
   deliveries := routed.deliveries;
   queues := routed.queues;
 
-  due := promote_due(_chunk, _sweep);
+  began := clock_timestamp();
+  due := promote_due(_chunk, case when _sweep then '-infinity' else began - _back_ms * interval '1 ms' end);
+  promotion_ms := ms_since(began);
   promoted := due.promoted;
   next_due_ms := due.next_due_ms;
   more := more or promoted >= _chunk;
   if promoted > 0 or messages > 1 then
     queues := array(select distinct q from unnest(queues || due.queues) q);
   end if;
-  next_lease_ms := next_lapse(_sweep);
+  if _lapses or _sweep then
+    began := clock_timestamp();
+    next_lease_ms := next_lapse(case when _sweep then '-infinity' else began - interval '1 minute' end);
+    lapses_ms := ms_since(began);
+  end if;
 
   if queues <> '{}' then
     if ruled or promoted > 0 then

@@ -13,24 +13,35 @@ export interface Cycle {
   readonly queues: readonly number[]
   /** Until the next scheduled delivery is due. */
   readonly nextDueMs: number | null
-  /** Until the first lease lapses. */
+  /** Until the first lease lapses; null for none, and where nobody looked. */
   readonly nextLeaseMs: number | null
+  /** How long it took to find what is due; null without the turn. */
+  readonly promotionMs: number | null
+  /** How long it took to find when a lease lapses; null where nobody looked. */
+  readonly lapsesMs: number | null
   /** Whether the log turned out to come from another cluster, and the position was set anew. */
   readonly rebased: boolean
 }
 
-/**
- * One turn of the relay in one transaction: routes up to `chunk` messages, promotes what is due, wakes the queues concerned.
- * `sweep` also looks for deliveries that have been due for more than a minute.
- */
-export function relayCycle(t: Tables, { chunk, sweep }: { chunk: number; sweep: boolean }): Query<Cycle> {
+export interface CycleOptions {
+  readonly chunk: number
+  /** Look for everything that is due and has lapsed, however long ago. */
+  readonly sweep: boolean
+  /** Otherwise what became due longer ago is left out. @default 60_000 */
+  readonly backMs?: number
+  /** Look when the next lease lapses. @default true */
+  readonly lapses?: boolean
+}
+
+/** One turn of the relay in one transaction: routes up to `chunk` messages, promotes what is due, wakes the queues concerned. */
+export function relayCycle(t: Tables, { chunk, sweep, backMs = 60_000, lapses = true }: CycleOptions): Query<Cycle> {
   return {
     name: 'posthaste.relay_cycle',
     text: `
-      select turn, messages, deliveries, promoted, more, queues,
-             next_due_ms as "nextDueMs", next_lease_ms as "nextLeaseMs", rebased
-      from ${t.of('relay_cycle')}($1, $2)`,
-    values: [chunk, sweep],
+      select turn, messages, deliveries, promoted, more, queues, next_due_ms as "nextDueMs", next_lease_ms as "nextLeaseMs", rebased,
+             promotion_ms as "promotionMs", lapses_ms as "lapsesMs"
+      from ${t.of('relay_cycle')}($1, $2, $3, $4)`,
+    values: [chunk, sweep, backMs, lapses],
   }
 }
 

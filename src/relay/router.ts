@@ -1,4 +1,5 @@
 import type { EventBus } from '../events.ts'
+import { Thrift } from '../machinery/thrift.ts'
 import { queueChannel } from '../postgres/channels.ts'
 import type { Listener } from '../postgres/listener.ts'
 import { type Queryable, run } from '../postgres/queryable.ts'
@@ -12,14 +13,24 @@ export interface RouterContext {
   readonly listener: Listener
 }
 
-const SWEEP_EVERY_MS = 1_000
+// What is due was seen coming, or became due just now. What was committed late is found by looking back further, now and then.
+const BACK_MS = 1_000
+const FAR_BACK_MS = 60_000
 
-/** Looks for committed messages and due deliveries and moves them on: one look is one statement, one transaction, one chunk. */
+/**
+ * Looks for committed messages and due deliveries and moves them on: one look is one statement, one transaction, one chunk.
+ *
+ * Below what is due, and before the first lease that lapses, lies what was promoted and settled: under a snapshot that is held
+ * open it cannot be removed, and whoever looks for what was committed late walks over it. So that is done thriftily.
+ */
 export class Router {
   readonly #context: RouterContext
   readonly #chunk: number
+  readonly #sweeps = new Thrift({ everyMs: 1_000, mostMs: 60_000 })
+  readonly #looksBack = new Thrift({ everyMs: 2_000, mostMs: 10_000 })
+  readonly #lapses = new Thrift({ everyMs: 0, mostMs: 2_000 })
+  #lapseAt = Number.POSITIVE_INFINITY
   #routed = 0
-  #sweptAt = Number.NEGATIVE_INFINITY
 
   constructor(context: RouterContext, chunk: number) {
     this.#context = context
@@ -33,14 +44,33 @@ export class Router {
 
   /** Sees everything that had committed before it began, unless another relay had the turn. */
   async look(): Promise<Cycle> {
-    const startedAt = performance.now()
-    const sweep = startedAt - this.#sweptAt >= SWEEP_EVERY_MS
     const { database, tables } = this.#context
-    const cycle = (await run(database, relayCycle(tables, { chunk: this.#chunk, sweep })))[0]!
-    if (sweep && cycle.turn) this.#sweptAt = startedAt
+    const chunk = this.#chunk
+    const sweep = this.#sweeps.due
+    const far = this.#looksBack.due
+    const lapses = this.#lapses.due || this.#nextLeaseMs === 0
+    const options = { chunk, sweep, backMs: far ? FAR_BACK_MS : BACK_MS, lapses }
+    const cycle = (await run(database, relayCycle(tables, options)))[0]!
+    this.#learn(cycle, { sweep, far })
     this.#routed += cycle.messages
     this.#tell(cycle)
-    return cycle
+    return { ...cycle, nextLeaseMs: this.#nextLeaseMs }
+  }
+
+  // Of a full look something may be left that is old by now: the next one looks as far.
+  #learn(cycle: Cycle, { sweep, far }: { readonly sweep: boolean; readonly far: boolean }): void {
+    const { promotionMs, lapsesMs, nextLeaseMs } = cycle
+    if (promotionMs !== null && cycle.promoted < this.#chunk) {
+      if (sweep) this.#sweeps.took(promotionMs + (lapsesMs ?? 0))
+      else if (far) this.#looksBack.took(promotionMs)
+    }
+    if (lapsesMs === null) return
+    if (!sweep) this.#lapses.took(lapsesMs)
+    this.#lapseAt = nextLeaseMs === null ? Number.POSITIVE_INFINITY : performance.now() + nextLeaseMs
+  }
+
+  get #nextLeaseMs(): number | null {
+    return this.#lapseAt === Number.POSITIVE_INFINITY ? null : Math.max(0, this.#lapseAt - performance.now())
   }
 
   // The cycle has notified other processes; this one need not wait for the echo.

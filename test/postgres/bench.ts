@@ -3,7 +3,7 @@ import pg from 'pg'
 import { afterAll, expect, onTestFinished } from 'vitest'
 import { type Claimed, claim } from '../../src/postgres/claim.ts'
 import { type Query, type Queryable, run as runQuery } from '../../src/postgres/queryable.ts'
-import { type Cycle, relayCycle } from '../../src/postgres/relay.ts'
+import { type Cycle, type CycleOptions, relayCycle } from '../../src/postgres/relay.ts'
 import { type Settled, settle } from '../../src/postgres/settle.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
@@ -82,8 +82,8 @@ export async function bench({ alone = false } = {}): Promise<Bench> {
     publishAll(on, ...(messages.length > 0 ? messages : [{}]).map((message) => ({ routing_key: queue, ...message })))
   const publishMany = (on: Connection, n: number, message: Said = {}) =>
     publish(on, ...Array.from({ length: n }, () => ({ ...message })))
-  const cycle = async ({ chunk = 1_000, sweep = false, on = pool as Connection } = {}) =>
-    (await run(on, relayCycle(t, { chunk, sweep })))[0]!
+  const cycle = async ({ on = pool as Connection, ...options }: Partial<CycleOptions> & { on?: Connection } = {}) =>
+    (await run(on, relayCycle(t, { chunk: 1_000, sweep: false, ...options })))[0]!
   const drain = async (chunk = 1_000) => {
     for (let messages = 0; ; ) {
       const routed = await cycle({ chunk })

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import { lease } from '../../src/postgres/leases.ts'
+import type { CycleOptions } from '../../src/postgres/relay.ts'
 import { until } from '../support/until.ts'
 import { type Bench, bench, run, t } from './bench.ts'
+import { leaveAlone } from './plans.ts'
 
 /** A bench with nothing scheduled in its database. */
 async function quiet(): Promise<Bench> {
@@ -108,4 +110,43 @@ test('a cycle tells the queues that got something, by notification', async () =>
   await b.cycle()
   await until(() => heard.length > 0)
   expect(heard).toEqual([`posthaste.posthaste.${b.number}`])
+})
+
+test('what was promoted and cannot be removed, under a snapshot that is held open, is walked over once and by who looks so far back', async () => {
+  const b = await bench({ alone: true })
+  await leaveAlone(b)
+  const [reader, relay] = [await b.connect(), await b.connect()]
+  await reader.query('begin isolation level repeatable read')
+  await reader.query('select 1')
+  const schedule = (n: number, ago: string) =>
+    b.pool.query(
+      `insert into posthaste.scheduled (due_at, queue, priority, message, message_id)
+       select clock_timestamp() - $1::interval, $2, 9, i, gen_random_uuid() from generate_series(1, $3) i`,
+      [ago, b.number, n],
+    )
+  const entriesRead = async () => {
+    await relay.query('select pg_stat_force_next_flush()')
+    const { rows } = await relay.query(
+      `select idx_tup_read::integer as entries from pg_stat_user_indexes where indexrelname = 'scheduled_pkey'`,
+    )
+    return rows[0].entries
+  }
+  const lookingBack = async (options: Partial<CycleOptions>) => {
+    await schedule(1, '10 ms')
+    const before = await entriesRead()
+    const { promoted } = await b.cycle({ on: relay, ...options })
+    return { promoted, entries: (await entriesRead()) - before }
+  }
+
+  await schedule(3_000, '30 s')
+  expect(await b.cycle({ on: relay, chunk: 5_000 })).toMatchObject({ promoted: 3_000 })
+  const near = await lookingBack({ backMs: 1_000 })
+  expect(near.promoted).toBe(1)
+  expect(near.entries).toBeLessThan(50)
+  for (const options of [{ backMs: 60_000 }, { sweep: true }]) {
+    const far = await lookingBack(options)
+    expect(far.promoted).toBe(1)
+    expect(far.entries).toBeGreaterThanOrEqual(3_000)
+    expect(far.entries).toBeLessThan(3_050)
+  }
 })

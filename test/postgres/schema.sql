@@ -351,7 +351,11 @@ with (
 
 create table outbox (
   id bigint not null default nextval('outbox_id'::regclass),
-  xid xid8 not null default pg_current_xact_id(),
+  xid xid8 not null default 
+CASE
+    WHEN pg_try_advisory_xact_lock_shared(1886349416, hashtext('⟨schema⟩:sleep'::text)) THEN pg_current_xact_id()
+    ELSE wake_relay('⟨schema⟩'::text)
+END,
   message_id uuid not null,
   exchange text not null,
   routing_key text not null,
@@ -634,8 +638,6 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON effect_attempts FOR EACH R
 CREATE TRIGGER note_attempts AFTER INSERT ON scheduled FOR EACH ROW WHEN ((jsonb_array_length(new.history) > 0)) EXECUTE FUNCTION note_attempts();
 
 CREATE TRIGGER send_onward AFTER INSERT ON dead_letters FOR EACH ROW EXECUTE FUNCTION send_dead_letter_onward();
-
-CREATE TRIGGER wake AFTER INSERT ON outbox FOR EACH STATEMENT WHEN ((NOT pg_try_advisory_xact_lock_shared(1886349416, hashtext('⟨schema⟩:sleep'::text)))) EXECUTE FUNCTION wake_relay();
 
 create function add_to_fold(_counts jsonb, _since jsonb)
 returns jsonb
@@ -1377,6 +1379,10 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function ms_since(_at timestamp with time zone)
+returns double precision
+language sql;
+
 create function must_be_settled(_settled bigint[], _position bigint)
 returns void
 language plpgsql;
@@ -1405,7 +1411,7 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function next_lapse(_sweep boolean)
+create function next_lapse(_low timestamp with time zone)
 returns double precision
 language plpgsql
   set enable_seqscan=off
@@ -1595,7 +1601,7 @@ create function prepare_to_wait()
 returns boolean
 language plpgsql;
 
-create function promote_due(_limit integer, _sweep boolean, OUT promoted integer, OUT queues integer[], OUT next_due_ms double precision)
+create function promote_due(_limit integer, _low timestamp with time zone, OUT promoted integer, OUT queues integer[], OUT next_due_ms double precision)
 returns record
 language plpgsql
   set enable_seqscan=off
@@ -1783,7 +1789,7 @@ language sql stable
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function relay_cycle(_chunk integer, _sweep boolean, OUT turn boolean, OUT messages integer, OUT deliveries integer, OUT promoted integer, OUT more boolean, OUT queues integer[], OUT next_due_ms double precision, OUT next_lease_ms double precision, OUT rebased boolean)
+create function relay_cycle(_chunk integer, _sweep boolean, _back_ms double precision DEFAULT 60000, _lapses boolean DEFAULT true, OUT turn boolean, OUT messages integer, OUT deliveries integer, OUT promoted integer, OUT more boolean, OUT queues integer[], OUT next_due_ms double precision, OUT next_lease_ms double precision, OUT rebased boolean, OUT promotion_ms double precision, OUT lapses_ms double precision)
 returns record
 language plpgsql
   set jit=off
@@ -2213,8 +2219,8 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function wake_relay()
-returns trigger
+create function wake_relay(_schema text)
+returns xid8
 language plpgsql;
 
 create function with_messages(_taken ready[], _known uuid[])

@@ -56,6 +56,7 @@ const WITHOUT_PATH = [
   'key_admitted',
   'lane_of',
   'lock_class',
+  'ms_since',
   'must_be_settled',
   'name_problem',
   'parks_keys',

@@ -1,0 +1,13 @@
+-- Up Migration
+
+-- Publishers wake the relay by a default of the outbox, see wake_relay.
+drop trigger if exists wake on outbox;
+drop function if exists wake_relay();
+
+-- Their parameters are other ones.
+drop function if exists relay_cycle(integer, boolean);
+drop function if exists promote_due(integer, boolean);
+drop function if exists next_lapse(boolean);
+
+-- Down Migration
+alter table outbox alter column xid set default pg_current_xact_id();
