@@ -144,7 +144,7 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
     let late = false
     arriving.then((client) => late && client.release(), ignore)
     try {
-      return await answerWithin(this.#options.deadlineMs, arriving, () => (late = true))
+      return await answerWithin(this.#options.deadlineMs, arriving, () => (late = true), { holds: false })
     } catch (error) {
       const reason = late
         ? `the pool gave no connection within ${this.#options.deadlineMs} ms`

@@ -268,7 +268,7 @@ class Checkout {
     const timer = setTimeout(() => {
       late = true
       reject(unreachable(`the pool gave no connection within ${this.#deadlineMs} ms`))
-    }, this.#deadlineMs)
+    }, this.#deadlineMs).unref() // a pool that ends forgets who waits for a connection
     const provided = provide(() => {
       clearTimeout(timer)
       if (late) throw unreachable('the connection came too late')

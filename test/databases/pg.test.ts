@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { pgDatabase } from '../../src/databases/pg.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { pooler } from '../support/pooler.ts'
+import { firstLine, spawnScript, within } from '../support/process.ts'
 import { promisesOfADatabase, sessionOf } from './conformance.ts'
 
 const adapter = {
@@ -66,6 +67,22 @@ describe('pgDatabase', () => {
     await scratch.pool.query('alter table shape add column b int')
     await expect(select()).rejects.toMatchObject({ code: '0A000' })
     await select()
+  })
+
+  test('a pool that ends under somebody who waits for a connection keeps no process from ending', async () => {
+    const child = spawnScript(
+      `import pg from 'pg'
+       import { pgDatabase } from './src/index.ts'
+       const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL })
+       const database = pgDatabase(pool)
+       await database.query('select 1', [])
+       void database.query('select 2', []).catch(() => {})
+       await pool.end()
+       console.log('over')`,
+      { env: { ...process.env, DATABASE_URL: scratch.url } },
+    )
+    expect(await firstLine(child)).toBe('over')
+    await within(5_000, () => child.exitCode === 0)
   })
 
   test('behind a pooler there is no session, and the reason says what to pass', async () => {
