@@ -67,13 +67,13 @@ export class AtLeastOnce<Tx> implements Mode {
   }
 
   // What a process died with while it leased comes back to be leased as anything else: the attempts are counted there.
-  async takeAlone(): Promise<boolean> {
+  async takeAlone(): Promise<Taken> {
     const { context, queue, number } = this.#seat
     const facts = { queue: number, consumer: queue.name }
     return await context.database.transaction(async (tx) => {
       const queryable = context.database.queryable(tx)
       const [row] = await run(queryable, claimAlone(context.tables, facts))
-      if (!row) return false
+      if (!row) return { asked: 1, claimed: 0 }
       const outcome = settledOf({
         row: { ...row, crashes: 0 },
         verdict: RETURNED,
@@ -82,7 +82,7 @@ export class AtLeastOnce<Tx> implements Mode {
       })
       await run(queryable, settle(context.tables, { ...facts, outcomes: [outcome] }))
       this.#seat.scheduled(0)
-      return true
+      return { asked: 1, claimed: 1 }
     })
   }
 

@@ -64,13 +64,13 @@ export class AtMostOnce<Tx> implements Mode {
     return ended.length
   }
 
-  async takeAlone(): Promise<boolean> {
-    const { granted, spent } = await allowanceOf(this.#seat, 1)
-    if (granted === 0) return false
-    const { ended } = await this.#end(this.#claim(1, true))
+  async takeAlone(): Promise<Taken> {
+    const { granted, waitMs, spent } = await allowanceOf(this.#seat, 1)
+    if (granted === 0) return { asked: 1, claimed: 0, waitMs }
+    const { batch, ended } = await this.#end(this.#claim(1, true))
     await spent(ended.length)
     await this.#tellAll(ended)
-    return ended.length > 0
+    return { asked: 1, claimed: ended.length, waitMs: batch.waitMs }
   }
 
   #claim(limit: number, alone: boolean, floors = this.#floors.positions): Query<Claimed | Blocked> {

@@ -124,7 +124,10 @@ export class Draining<Tx> {
 
   async #takeAlone(): Promise<number> {
     let taken = 0
-    while (this.#mayGoOn && (await this.#mode.takeAlone())) {
+    while (this.#mayGoOn) {
+      const { claimed, waitMs } = await this.#mode.takeAlone()
+      if (waitMs !== undefined) this.#blocked = true
+      if (claimed === 0) break
       taken += 1
       this.#left -= 1
       this.#claimed += 1

@@ -83,12 +83,12 @@ export class ExactlyOnce<Tx> implements Mode {
     return rows.length
   }
 
-  async takeAlone(): Promise<boolean> {
-    const { granted, spent } = await allowanceOf(this.#seat, 1)
-    if (granted === 0) return false
+  async takeAlone(): Promise<Taken> {
+    const { granted, waitMs, spent } = await allowanceOf(this.#seat, 1)
+    if (granted === 0) return { asked: 1, claimed: 0, waitMs }
     const batch = await this.#transact(this.#claim(1, true))
     await spent(batch.rows.length)
-    return batch.rows.length > 0
+    return { asked: 1, claimed: batch.rows.length, waitMs: batch.waitMs }
   }
 
   #claim(limit: number, alone: boolean, floors = this.#floors.positions): Query<Claimed | Blocked> {

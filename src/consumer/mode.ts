@@ -6,8 +6,8 @@ export interface Mode {
   take(claimed: (taken: Taken) => void): Promise<Taken>
   /** Works off one delivery, to try a half-open breaker; how many there were. */
   takeOne(): Promise<number>
-  /** Works off one delivery that was held by a process that ended, in no company; false when there is none. */
-  takeAlone(): Promise<boolean>
+  /** Works off one delivery that was held by a process that ended, in no company; nothing is claimed when there is none. */
+  takeAlone(): Promise<Taken>
   /** Gives back what was taken and not begun. */
   close(): Promise<void>
 }

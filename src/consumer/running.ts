@@ -170,8 +170,8 @@ export class Running<Tx> {
   async #take(claimed: (taken: Taken) => void): Promise<Taken> {
     if (this.#seat.gate.halfOpen) await this.#seat.breaker.probe(() => this.#mode.takeOne())
     if (!this.#seat.gate.open) return NOTHING
-    if (this.#aloneDue && !this.#alone) return await this.#takeAlone(claimed)
     if (this.#blocked !== undefined) return NOTHING
+    if (this.#aloneDue && !this.#alone) return await this.#takeAlone(claimed)
     const taken = await this.#mode.take((told) => {
       if (told.waitMs === undefined) this.#looked(told)
       claimed(told)
@@ -195,14 +195,22 @@ export class Running<Tx> {
     this.#blocked = undefined
   }
 
-  // As many as there are, one after the other, in one slot: none has company, and the other slots go on.
+  // As many as there are, one after the other, in one slot: none has company, and the other slots go on. While others have all the
+  // places of the queue they stay due.
   async #takeAlone(claimed: (taken: Taken) => void): Promise<Taken> {
     this.#aloneDue = false
     this.#alone = true
     const taken = { asked: 1, claimed: 1 }
     claimed(taken)
     try {
-      while (!this.#stopping.signal.aborted && this.#seat.gate.open && (await this.#mode.takeAlone()));
+      while (!this.#stopping.signal.aborted && this.#seat.gate.open) {
+        const alone = await this.#mode.takeAlone()
+        if (alone.claimed > 0) continue
+        if (alone.waitMs === undefined) break
+        this.#aloneDue = true
+        this.#block(alone.waitMs)
+        return NOTHING
+      }
     } finally {
       this.#alone = false
     }

@@ -137,7 +137,7 @@ test('a process that is killed gives back its places at once', async () => {
     .start()
   expect(told('attempt-started')).toHaveLength(0)
   child.kill('SIGKILL')
-  await drained(db.pool, queue, 5)
+  await drained(db.pool, queue, 5, 5_000)
   expect(told('crash-counted')).toHaveLength(1)
   await balanced(queue)
 })
