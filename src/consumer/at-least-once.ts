@@ -98,7 +98,8 @@ export class AtLeastOnce<Tx> implements Mode {
     const [first] = leased
     if (!first) return { held: undefined, rows: [], waitMs }
     const rows = leased.map(({ delivery }) => delivery)
-    this.#floors.saw(look, rows, rows.length >= limit)
+    // fewer than were asked for need not be all there are: bodies that did not fit went back, and a lease does not say so
+    this.#floors.saw(look, rows, true)
     const held = new Lease(queue.name, first, { until: askedAt + leaseMs, deliveries: rows.length })
     context.events.emit('leased', { queue: queue.name, lease: held.id, deliveries: rows.length })
     return { held, rows, waitMs }

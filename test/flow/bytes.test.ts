@@ -100,7 +100,7 @@ describe.each(['exactly-once-effects', 'at-least-once', 'at-most-once'] as const
     await consumer(queue, { guarantee, batchSize: 50, concurrency: 3 })
       .otherwise(async ({ id }) => void (await pool.query(EFFECT, [queue.name, id, 0])))
       .start()
-    await drained(db.pool, queue, 60)
+    await drained(db.pool, queue, 60, 8_000)
     await until(async () => (await effectsOf(db.pool, queue)).size === 60)
     expect(await effectsOf(db.pool, queue)).toEqual(new Map(ids.map((id) => [id, 1])))
     const audited = await db.pool.query('select difference from posthaste.audit() where name = $1', [queue.name])
