@@ -284,7 +284,7 @@ export function promisesOfADatabase<Tx, Pool extends ConformancePool = pg.Pool>(
       let pid = 0
       const work = b.database.transaction(async (tx) => {
         pid = await pidOf(tx)
-        await b.database.queryable(tx).query(`insert into effect select 'late' from pg_sleep(2)`, [])
+        await b.database.queryable(tx).query(`insert into effect select 'late' from pg_sleep(1)`, [])
       })
       await expect(work).rejects.toMatchObject({ code: 'STATEMENT_TIMED_OUT' })
       expect(await b.database.transaction(pidOf)).not.toBe(pid)

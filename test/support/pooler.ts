@@ -13,8 +13,8 @@ export interface Pooler {
 export async function pooler(url: string): Promise<Pooler> {
   const server = new URL(url)
   const sockets = new Set<Socket>()
-  const listener = createServer((client) => {
-    const upstream = dial(Number(server.port || 5432), server.hostname)
+  const listener = createServer({ noDelay: true }, (client) => {
+    const upstream = dial({ port: Number(server.port || 5432), host: server.hostname, noDelay: true })
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],

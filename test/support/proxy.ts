@@ -43,8 +43,8 @@ export async function proxyBefore(url: string, { delayMs = 0 }: ProxyOptions = {
     outbound.unpipe(inbound).once('data', destroy).resume()
     outbound.write(commit)
   }
-  const server = createServer((inbound) => {
-    const outbound = connect(Number(target.port), target.hostname)
+  const server = createServer({ noDelay: true }, (inbound) => {
+    const outbound = connect({ port: Number(target.port), host: target.hostname, noDelay: true })
     for (const socket of [inbound, outbound]) {
       sockets.add(socket)
       socket.on('error', () => {})

@@ -25,7 +25,7 @@ const [QUERY, SYNC, TERMINATE, READY, IDLE] = [...'QSXZI'].map((letter) => lette
 export async function transactionPooler(url: string, { servers = 4 } = {}): Promise<TransactionPooler> {
   const pool = new Backends(url, servers)
   const clients = new Set<Socket>()
-  const listener = createServer((client) => {
+  const listener = createServer({ noDelay: true }, (client) => {
     clients.add(client)
     client.on('error', () => {})
     client.once('data', (first) => greet(client, first, pool))
