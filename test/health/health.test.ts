@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { defineTopology, healthHandler, Posthaste, pgDatabase } from '../../src/index.ts'
 import { spawnCli } from '../support/cli.ts'
 import { createDatabase, lonelyServer, noLonelyServer, type TestDatabase } from '../support/database.ts'
 import { freePort } from '../support/free-port.ts'
 import { lives } from '../support/process.ts'
+import { test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 
 let database: TestDatabase

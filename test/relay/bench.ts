@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { onTestFinished } from 'vitest'
 import type { Context } from '../../src/context.ts'
 import { pgDatabase } from '../../src/databases/pg.ts'
 import { EventBus, type EventName } from '../../src/events.ts'
 import { Listener, type ListenerOptions } from '../../src/postgres/listener.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
 import { Relay, type RelayOptions } from '../../src/relay.ts'
+import { onTestFinished } from '../support/side-by-side.ts'
 
 export const QUEUE = 'billing'
 

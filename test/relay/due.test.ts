@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { createDatabase } from '../support/database.ts'
+import { test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 import { declareQueue, processOn, publish, readyIds } from './bench.ts'
 

@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect } from 'vitest'
 import { createDatabase, lonelyServer, noLonelyServer } from '../support/database.ts'
+import { onTestFinished, test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 import { declareQueue, processOn, publish, readyIds, silentPublisher, sleepLock } from './bench.ts'
 
@@ -152,9 +153,9 @@ test.skipIf(noLonelyServer)(
     await one.events.until('relay-on-duty')
     await lonely.server.crash()
     const before = one.story.length
-    await new Promise((resolve) => setTimeout(resolve, 4_000))
+    await new Promise((resolve) => setTimeout(resolve, 3_000))
     const told = one.story.slice(before).filter(({ name }) => name !== 'upkeep')
-    expect(told.length).toBeLessThan(25)
+    expect(told.length).toBeLessThan(20)
     expect(one.times('error')).toBeGreaterThan(0)
     await lonely.server.restart()
     const id = await until(() => publish(lonely.pool).catch(() => undefined))

@@ -1,11 +1,12 @@
 import pg from 'pg'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect } from 'vitest'
 import type { Session } from '../../src/database.ts'
 import { pgDatabase } from '../../src/databases/pg.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
 import { Sleep } from '../../src/relay/sleep.ts'
 import { createDatabase } from '../support/database.ts'
 import { proxyBefore } from '../support/proxy.ts'
+import { onTestFinished, test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 import { sleepLock } from './bench.ts'
 

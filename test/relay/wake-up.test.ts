@@ -1,8 +1,9 @@
 import { randomInt } from 'node:crypto'
 import type pg from 'pg'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { seeded } from '../support/random.ts'
+import { test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 import { declareQueue, pause, processOn, publish, readyIds, silentPublisher, sleepLock } from './bench.ts'
 

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { afterAll, onTestFinished } from 'vitest'
+import { afterAll } from 'vitest'
 import { z } from 'zod'
 import { defineMessage, defineTopology, Posthaste, pgDatabase, type Retention } from '../../src/index.ts'
 import type { RelayOptions } from '../../src/relay.ts'
 import type { QueueDefinition } from '../../src/rules/topology.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { onTestFinished } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 
 const TYPE = 'moved'

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { createDatabase } from '../support/database.ts'
+import { test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 import { bench, EFFECT } from './bench.ts'
 

@@ -34,7 +34,7 @@ describe('a process that dies', () => {
     'after-commit',
   ]
 
-  test.each(CONSUMING)('%s leaves a message whose effect the next one sees exactly once', async (point) => {
+  test.concurrent.each(CONSUMING)('%s leaves a message whose effect the next one sees exactly once', async (point) => {
     const { database, points, first, second, charges } = await shop()
     await using _ = database
     await second.declare()
@@ -50,7 +50,7 @@ describe('a process that dies', () => {
     expect((await second.audit()).difference).toBe(0)
   })
 
-  test.each(['before-route', 'after-route'] as const)('%s leaves nothing unrouted', async (point) => {
+  test.concurrent.each(['before-route', 'after-route'] as const)('%s leaves nothing unrouted', async (point) => {
     const { database, points, first, second, charges } = await shop()
     await using _ = database
     await second.declare()
@@ -63,7 +63,7 @@ describe('a process that dies', () => {
     expect(await charges()).toEqual([{ order_id: '1' }])
   })
 
-  test.each([
+  test.concurrent.each([
     ['after-publish', 0],
     ['before-commit', 0],
     ['after-commit', 1],
