@@ -1,4 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/support/longest-first.ts'
+
+// Tests start hundreds of processes: what one of them has compiled is there for the next.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('.posthaste/compile-cache', import.meta.url))
 
 // `vitest run` is the quick suite, `--mode long` the counts that take longer, `--mode transactions` other people's libraries,
 // which are installed for it, `--mode server` what of the quick suite speaks to a server, for servers of other versions.
@@ -22,6 +27,7 @@ export default defineConfig(({ mode }) => ({
     reporters: ['default', './scripts/counts-reporter.mjs'],
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     hookTimeout: 60_000,
     testTimeout: TIMEOUT_MS[mode] ?? 30_000,
     passWithNoTests: true,

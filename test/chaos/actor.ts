@@ -1,4 +1,5 @@
 // One process of the shop, made to be killed: node actor.ts ROLE URL SEED. It ends with its parent.
+import { flushCompileCache } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { seeded } from '../support/random.ts'
 import { place, serve, shopOn } from './shop.ts'
@@ -13,6 +14,7 @@ if (role === 'consumer') {
   serve(shop, async () => await sleep(random() * 4))
   await shop.posthaste.start({ relay: false })
 }
+flushCompileCache()
 console.log('ready')
 
 if (role === 'producer') {

@@ -1,4 +1,5 @@
 // A consumer in a process of its own, to be killed: node child.ts <json>. Says "ready" when it consumes.
+import { flushCompileCache } from 'node:module'
 import { EFFECT, type TestQueue, wire } from './wiring.ts'
 
 export interface ChildOptions {
@@ -25,4 +26,5 @@ await consumer(queue, { concurrency, batchSize })
     if (n === poison) process.kill(process.pid, 'SIGKILL')
   })
   .start()
+flushCompileCache() // who is killed leaves nothing for the next by itself
 console.log('ready')

@@ -1,4 +1,5 @@
 // A reader of a stream in a process of its own, to be killed: node child.ts <json>. Says "ready" when it reads.
+import { flushCompileCache } from 'node:module'
 import pg from 'pg'
 import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
 
@@ -21,4 +22,5 @@ posthaste.consumer(stream, { concurrency: 3, batchSize: 20 }).otherwise(async ({
   await tx.query('insert into effects (grp, message_id, account, n) values ($1, $2, $3, $4)', [stream, id, account, n])
 })
 await posthaste.start({ relay: false })
+flushCompileCache()
 console.log('ready')
