@@ -24,7 +24,7 @@ it(`producers, relays and consumers are killed ${KILLS} times at random: nothing
   })
 
   for (let kills = 0; kills < KILLS; kills += 1) {
-    await sleep(random() * 500) // the moment is what the seed decides
+    await sleep(random() * 300) // the moment is what the seed decides
     const n = Math.floor(random() * actors.length)
     await kill(actors[n]!.child)
     actors[n] = spawnActor(actors[n]!.role, database.url, SEED * 10 + 100 + kills)

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineMessage, defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
 import { cli, spawnCli } from '../support/cli.ts'
@@ -115,6 +115,9 @@ afterAll(async () => {
   await database.drop()
   home[Symbol.dispose]()
 })
+
+// What nobody has routed may still be on its way into the queue: a cancellation waits for it.
+beforeEach(async () => void (await database.pool.query('select * from posthaste.relay_cycle(1000, true)')))
 
 test('there is no command whose JSON is not compared', () => {
   const paths = COMMANDS.map(({ path }) => path)

@@ -156,7 +156,7 @@ describe('interrupted', () => {
     'by %s in the middle, it publishes each line once when it is run again',
     async (signal) => {
       const type = `cut.${signal}`
-      const file = fileOf(type, upTo(40_000).map(said))
+      const file = fileOf(type, upTo(20_000).map(said))
       const child = spawnCli(['publish', '--file', file, '--type', type], { env: { DATABASE_URL: database.url } })
       const ended = Promise.all([once(child, 'close'), text(child.stderr!)])
       await until(async () => (await published(type)).length > 0, { timeoutMs: 30_000 })
@@ -165,7 +165,7 @@ describe('interrupted', () => {
       expect(lives(child.pid!)).toBe(false)
       const before = await published(type)
       expect(before.length % 1_000).toBe(0)
-      expect(before.length).toBeLessThan(40_000)
+      expect(before.length).toBeLessThan(20_000)
       if (signal === 'SIGINT') {
         expect({ code, stderr }).toEqual({
           code: 130,
@@ -175,9 +175,9 @@ describe('interrupted', () => {
       const { stdout, code: again } = await publish(['--file', file, '--type', type, '--json'])
       expect(again).toBe(0)
       const { published: more, duplicates } = JSON.parse(stdout)
-      expect(more).toBe(40_000 - before.length)
+      expect(more).toBe(20_000 - before.length)
       expect(duplicates).toBeLessThanOrEqual(1_000)
-      expect(await published(type)).toEqual(upTo(40_000))
+      expect(await published(type)).toEqual(upTo(20_000))
     },
   )
 

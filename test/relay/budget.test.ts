@@ -16,6 +16,8 @@ test.skipIf(noLonelyServer)(
   async () => {
     await using lonely = await lonelyServer({ settings: { shared_preload_libraries: 'pg_stat_statements' } })
     await run(lonely.url, 'create extension pg_stat_statements')
+    await run(lonely.url, 'create database migrated')
+    await applyMigrations(databaseUrl(lonely.url, 'migrated'))
     const benches = [
       await benchOn(lonely.url, 'one_relay', 1),
       await benchOn(lonely.url, 'two_relays', 2),
@@ -53,9 +55,8 @@ const LONGEST_WAIT_FOR_DUTY = `
   from pg_stat_activity where query like '%wait_for_duty%' and state = 'active' and pid <> pg_backend_pid()`
 
 async function benchOn(server: string, name: string, relays: number, disturb?: (url: string) => Promise<void>) {
-  await run(server, `create database ${name}`)
+  await run(server, `create database ${name} template migrated`)
   const url = databaseUrl(server, name)
-  await applyMigrations(url)
   const processes = Array.from({ length: relays }, () => processOn(url))
   for (const process of processes) await process.start()
   const [first] = processes

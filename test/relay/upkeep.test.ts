@@ -44,7 +44,7 @@ test('upkeep beside an open publisher delays no other, and is made up for when t
   await publish(open)
   // The next id lies in the last partition but one, so that new ones are due.
   await db.pool.query(`select setval('posthaste.outbox_id', 300000)`)
-  const took = await publishing(db.pool, 6_000)
+  const took = await publishing(db.pool, 4_000)
   const tries = story.filter(
     ({ name, event }) => name === 'upkeep' && (event as { step: string }).step === 'make-partitions',
   )
