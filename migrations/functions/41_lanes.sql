@@ -214,7 +214,33 @@ as $$
   select array(select k.key from parked_keys k where k.grp = _group and k.key = any (_keys) and k.scope = 'key' order by k.key for key share)
 $$;
 
--- Appends the position of lanes that the caller's transaction holds. At the end of a replay they return to where they were. The
+-- Whether the ticks that lanes are to be at are there, and stay until the caller's transaction ends. Upkeep leaves those of the last ten
+-- minutes to readers, who have them in hand before a position names them; what was held for longer, behind a handler or through a pause,
+-- may be of one that is forgotten. What is near, or named by where the lanes are now, is safe; of the rest upkeep is kept away.
+create or replace function ticks_stay(_group integer, _lanes bigint, _base bigint, _tick bigint) returns boolean
+language plpgsql set search_path from current set enable_seqscan = off
+as $$
+declare
+  young constant timestamptz := clock_timestamp() - interval '5 minutes';
+  doubtful bigint[];
+begin
+  if exists (select from ticks t where t.number = _tick and t.at > young)
+      and (_base = _tick or exists (select from ticks t where t.number = _base and t.at > young)) then
+    return true;
+  end if;
+  doubtful := array(
+    select n from unnest(array[_base, _tick]) n
+    where n <> 0 and n < (select r.tick - 1 from position_of('router') r)
+      and not exists (select from group_positions(_group) p where p.lanes & _lanes <> 0 and n in (p.base, p.tick)));
+  if doubtful = '{}' then
+    return true;
+  end if;
+  perform from turns where name = 'upkeep' for key share;
+  -- with a later snapshot than that of the lock
+  return not exists (select from unnest(doubtful) n where not exists (select from ticks t where t.number = n));
+end $$;
+
+-- Appends the position of lanes that the caller's transaction holds, or refuses to (PH014), and what it stands for is to be read again. At the end of a replay they return to where they were. The
 -- answer is the number of the position, or 0 when the lanes are somewhere else now.
 create or replace function move_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer) returns bigint
 language plpgsql set search_path from current
@@ -232,6 +258,9 @@ begin
       where b.lanes & _lanes <> 0;
       return 0;
     end if;
+  end if;
+  if not ticks_stay(_group, _lanes, _base, _tick) then
+    raise exception 'Cannot move lanes: what is done was read more than ten minutes ago, up to a tick that is forgotten' using errcode = 'PH014';
   end if;
   insert into lane_positions (grp, lanes, base, tick, id, replay) values (_group, _lanes, _base, _tick, _id, _replay) returning number into n;
   return n;

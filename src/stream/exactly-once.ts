@@ -110,7 +110,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
         })
       way.rows = Math.max(1, way.rows >> 1)
       await sleep(Math.random() * REPEAT_MS * 2 ** Math.min(way.tries, 7))
-    } else if (isOutage(error)) {
+    } else if (isOutage(error) || hasCode(error, TICK_FORGOTTEN)) {
       throw error
     } else if (!way.careful) {
       way.careful = true
@@ -279,6 +279,9 @@ export function keysOf(rows: readonly StreamRow[]): string[] {
   for (const { body } of rows) if (body?.key != null) keys.add(body.key)
   return [...keys]
 }
+
+/** What was read is to be read again, from where the lanes are. */
+const TICK_FORGOTTEN = 'PH014'
 
 /** Nothing that a message could have done: the connection, the server, or its resources. */
 export function isOutage(error: unknown): boolean {

@@ -18,7 +18,7 @@ import {
   samePosition,
   WHOLE,
 } from '../postgres/streams.ts'
-import { summarise } from '../rules/error-summary.ts'
+import { hasCode, summarise } from '../rules/error-summary.ts'
 import { ALL_LANES, dealtLanes, shareOf } from '../rules/lane.ts'
 import { DEFAULT_STREAM } from '../rules/topology.ts'
 import { StreamAtLeastOnce } from './at-least-once.ts'
@@ -45,6 +45,9 @@ const FAR_BEHIND = 4
  */
 const REST = { minMs: 10, maxMs: 100, times: 5 }
 const IDLE_PASS_MS = 1_000
+/** A position that the log is not read from any more, and one that may not be written down: both name a tick that upkeep has forgotten. */
+const LOG_TRIMMED = 'PH012'
+const TICK_FORGOTTEN = 'PH014'
 const DEFAULT_BATCH = 100
 const MOST_DUE = 100
 
@@ -64,6 +67,8 @@ export class StreamRunning<Tx> {
   readonly #throttle = new Throttle()
   readonly #parkedUnderWay = new Set<string>()
   #wokenAt = 0
+  /** How many messages share a transaction for now. */
+  #most: number
   #wanted = 0n
   #adopting = false
   #paused = false
@@ -103,6 +108,7 @@ export class StreamRunning<Tx> {
     this.#window = windowOf(context as never)
     this.#mode = this.#modeOf()
     this.#batchSize = options.batchSize === 'auto' ? DEFAULT_BATCH : options.batchSize
+    this.#most = this.#batchSize
     this.#seeQueue(look)
   }
 
@@ -230,11 +236,15 @@ export class StreamRunning<Tx> {
   }
 
   #lostAll(): void {
-    for (const cohort of this.#cohorts)
-      for (const strand of [...cohort.strands]) {
-        if (strand.busy) strand.shed = strand.lanes
-        else this.#drop(cohort, strand, strand.lanes)
-      }
+    for (const cohort of this.#cohorts) this.#letGo(cohort)
+  }
+
+  // Its lanes are taken again from where they are.
+  #letGo(cohort: Cohort): void {
+    for (const strand of [...cohort.strands]) {
+      if (strand.busy) strand.shed = strand.lanes
+      else this.#drop(cohort, strand, strand.lanes)
+    }
     this.#roll.hurry()
   }
 
@@ -344,6 +354,9 @@ export class StreamRunning<Tx> {
       cohort.restUntil = more ? 0 : began + restMs(performance.now() - began + cohort.workMs)
       this.#backoff.reset()
       if (replay && cohort.drained) this.#keep(this.#passIdle())
+    } catch (error) {
+      if (hasCode(error, LOG_TRIMMED)) this.#letGo(cohort)
+      throw error
     } finally {
       cohort.reading = false
       setImmediate(() => this.#pump())
@@ -367,9 +380,11 @@ export class StreamRunning<Tx> {
   }
 
   async #work(cohort: Cohort, strand: Strand): Promise<void> {
+    const piece = strand.next(this.#most)
     try {
-      const worked = await this.#mode.work(strand, strand.next(this.#batchSize))
+      const worked = await this.#mode.work(strand, piece)
       this.#backoff.reset()
+      this.#most = Math.min(this.#batchSize, 2 * this.#most)
       cohort.workMs = performance.now() - strand.busySince
       strand.passed(worked.rows)
       strand.number = worked.number
@@ -377,6 +392,8 @@ export class StreamRunning<Tx> {
       if (worked.paused) this.#halt()
       this.#lose(cohort, strand, worked.number === '0' ? strand.lanes : strand.lanes & ~worked.lanes)
     } catch (error) {
+      // what took too long is tried again in smaller pieces
+      if (hasCode(error, TICK_FORGOTTEN)) this.#most = Math.max(1, piece.rows.length >> 1)
       // what is known of the lanes may be wrong now
       this.#lose(cohort, strand, strand.lanes)
       throw error
@@ -424,6 +441,12 @@ export class StreamRunning<Tx> {
         strand.at = end
         if (cohort) this.#lose(cohort, strand, lost)
       }
+    } catch (error) {
+      for (const strand of strands) {
+        const cohort = cohortOf(this.#cohorts, strand)
+        if (cohort) this.#lose(cohort, strand, strand.lanes)
+      }
+      throw error
     } finally {
       for (const strand of strands) strand.busy = false
       this.#pump()

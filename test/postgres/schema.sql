@@ -2120,6 +2120,13 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function ticks_stay(_group integer, _lanes bigint, _base bigint, _tick bigint)
+returns boolean
+language plpgsql
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function top_id()
 returns bigint
 language plpgsql
