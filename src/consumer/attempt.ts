@@ -113,6 +113,6 @@ export class Attempt {
   }
 }
 
-function isThenable<Result>(value: Result | Promise<Result>): value is Promise<Result> {
+export function isThenable<Result>(value: Result | Promise<Result>): value is Promise<Result> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }

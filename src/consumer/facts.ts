@@ -1,4 +1,4 @@
-import type { Claimed } from '../postgres/claim.ts'
+import type { Body, Claimed } from '../postgres/claim.ts'
 import type { DeliveryFacts, MessageFacts } from '../rules/delivery.ts'
 import { decrypted, type Keyring, mayBeEncrypted } from '../rules/encryption.ts'
 import type { QueueSettings } from '../rules/topology.ts'
@@ -24,14 +24,34 @@ export interface FactsOf {
 
 /** What is known of a claimed delivery whose message the log still holds. */
 export function factsOf(row: Claimed, { queue, attempt, payload }: FactsOf): DeliveryFacts {
+  const body = row.body!
+  // written out, as it is made for every delivery
   return {
-    ...messageFactsOf(row, payload),
+    id: row.messageId,
+    type: body.type,
+    version: body.version,
+    exchange: body.exchange,
+    routingKey: body.routingKey,
+    key: body.key ?? undefined,
+    priority: 9 - row.priority,
+    headers: headersOf(body),
+    payload,
+    body: body.bytes ?? undefined,
+    contentType: body.contentType ?? undefined,
+    correlationId: body.correlationId ?? undefined,
+    causationId: body.causationId ?? undefined,
+    publishedAt: body.publishedAt,
+    position: row.message,
     queue: queue.name,
     attempt,
     maxAttempts: queue.retry.maxAttempts,
     crashes: row.crashes,
     errors: row.history,
   }
+}
+
+function headersOf({ headers }: Body): Record<string, unknown> {
+  return headers === null ? {} : JSON.parse(headers)
 }
 
 /** The same of the message alone. */
@@ -45,7 +65,7 @@ export function messageFactsOf(row: Claimed, payload: unknown): MessageFacts {
     routingKey: body.routingKey,
     key: body.key ?? undefined,
     priority: 9 - row.priority,
-    headers: body.headers === null ? {} : JSON.parse(body.headers),
+    headers: headersOf(body),
     payload,
     body: body.bytes ?? undefined,
     contentType: body.contentType ?? undefined,

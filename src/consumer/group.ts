@@ -15,14 +15,12 @@ export interface Member {
 export class Group {
   readonly members: readonly Member[]
   readonly rows: readonly Claimed[]
+  readonly deliveries: readonly Delivery[]
 
   constructor(members: readonly Member[]) {
     this.members = members
     this.rows = members.map(({ row }) => row)
-  }
-
-  get deliveries(): readonly Delivery[] {
-    return this.members.map(({ prepared }) => prepared.delivery)
+    this.deliveries = members.map(({ prepared }) => prepared.delivery)
   }
 
   /** Each alone. */
@@ -41,19 +39,19 @@ export class Group {
 
   call(context: unknown): unknown {
     const { handler, batch, delivery } = this.members[0]!.prepared
-    return handler((batch ? this.deliveries : delivery) as never, context)
+    return handler((batch ? [...this.deliveries] : delivery) as never, context)
   }
 
   /** What the handler's answer means for each: what it does not name is done. */
   outcomes(answer: unknown): (Outcome | CompleteOutcome)[] {
     const { batch, settle } = this.members[0]!.prepared
     if (!batch) return [settle(answer)]
-    const answers = answer === undefined || answer === null ? new Map() : answer
-    if (!(answers instanceof Map)) throw new InvalidBatchAnswer('it is no Map of ids and outcomes')
+    if (answer === undefined || answer === null) return this.members.map(({ prepared }) => prepared.settle(undefined))
+    if (!(answer instanceof Map)) throw new InvalidBatchAnswer('it is no Map of ids and outcomes')
     const ids = new Set(this.deliveries.map(({ id }) => id))
-    for (const id of answers.keys())
+    for (const id of answer.keys())
       if (!ids.has(id)) throw new InvalidBatchAnswer('it names a delivery that is not of the batch')
-    return this.members.map(({ prepared }) => prepared.settle(answers.get(prepared.delivery.id)))
+    return this.members.map(({ prepared }) => prepared.settle(answer.get(prepared.delivery.id)))
   }
 }
 

@@ -215,17 +215,18 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
 
   query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
     const name = this.#nameOf(text, options)
-    if (this.#unbegun) return this.#begunWith({ text, values, name })
+    if (this.#unbegun) return this.#begunWith({ text, values, name }, options)
     // what the driver's own query has brought outlives two rounds of collecting, a volley's goes with the next
-    if (name !== undefined && this.#sendsVolleys && values.every(isPlain)) return this.#volley([{ text, values, name }])
+    if (name !== undefined && this.#sendsVolleys && values.every(isPlain))
+      return this.#volley([{ text, values, name }], options)
     return this.#ask({ text, values: [...values], name })
   }
 
-  async #begunWith({ text, values, name }: Unsent): Promise<{ rows: Row[] }> {
+  async #begunWith({ text, values, name }: Unsent, options?: StatementOptions): Promise<{ rows: Row[] }> {
     this.#unbegun = false
     if (name !== undefined) {
       this.#begunUnseen = true
-      const answer = await this.#volley([BEGINNING, { text, values, name }])
+      const answer = await this.#volley([BEGINNING, { text, values, name }], options)
       this.#begunUnseen = false
       return answer
     }
@@ -237,7 +238,7 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
     const name = this.#nameOf(text, options)
     if (name === undefined || !this.#sendsVolleys) return await this.query(text, values, options)
     this.ended = true
-    const { rows, commands } = await this.#volley([{ text, values, name }, COMMITMENT]).catch((error) => {
+    const { rows, commands } = await this.#volley([{ text, values, name }, COMMITMENT], options).catch((error) => {
       throw isRefusal(error) ? error : new CommitUnknown({ cause: error })
     })
     this.#expectCommit(commands.at(-1))
@@ -354,10 +355,10 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
     )
   }
 
-  #volley(statements: readonly Prepared[]): Promise<VolleyAnswer> {
+  #volley(statements: readonly Prepared[], options?: StatementOptions): Promise<VolleyAnswer> {
     return answerWithin(
       this.#options.deadlineMs,
-      this.lane.run(() => this.#send(new Volley(this.client, [...this.#taken(), ...statements]))),
+      this.lane.run(() => this.#send(new Volley(this.client, [...this.#taken(), ...statements], options))),
       this.break,
     )
   }

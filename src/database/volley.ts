@@ -1,4 +1,4 @@
-import type { Row } from '../database.ts'
+import type { Row, StatementOptions } from '../database.ts'
 import { instantOf } from './instant.ts'
 import { Parses } from './parses.ts'
 import { type PgClient, partsOf, type Wire } from './pool.ts'
@@ -32,6 +32,7 @@ export class Volley {
   readonly answer: Promise<VolleyAnswer>
   readonly #client: PgClient
   readonly #statements: readonly Prepared[]
+  readonly #asTexts: boolean
   readonly #wire: Wire
   readonly #parses: Parses
   readonly #rows: Row[] = []
@@ -52,13 +53,18 @@ export class Volley {
     return speaks && !pipeline && typeof getTypeParser === 'function'
   }
 
-  constructor(client: PgClient, statements: readonly Prepared[]) {
+  constructor(
+    client: PgClient,
+    statements: readonly Prepared[],
+    { asTexts = false }: Pick<StatementOptions, 'asTexts'> = {},
+  ) {
     const { promise, resolve, reject } = Promise.withResolvers<VolleyAnswer>()
     this.answer = promise
     this.#resolve = resolve
     this.#reject = reject
     this.#client = client
     this.#statements = statements
+    this.#asTexts = asTexts
     this.#wire = partsOf(client).connection as Wire
     this.#parses = new Parses(this.#wire)
   }
@@ -84,6 +90,7 @@ export class Volley {
   }
 
   handleRowDescription({ fields }: { readonly fields: readonly Field[] }): void {
+    if (this.#asTexts) return
     this.#names = fields.map(({ name }) => name)
     this.#blank = Object.fromEntries(this.#names.map((name) => [name, null]))
     this.#parsers = fields.map(({ dataTypeID }) => this.#parserOf(dataTypeID))
@@ -97,6 +104,10 @@ export class Volley {
   }
 
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
+    if (this.#asTexts) {
+      this.#rows.push(fields)
+      return
+    }
     try {
       const row: Row = { ...this.#blank }
       for (let i = 0; i < fields.length; i += 1) {

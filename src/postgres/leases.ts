@@ -36,7 +36,7 @@ export function leaseOrWait(t: Tables, of: LeaseOf): Query<Leased | Blocked> {
   return { ...leasing(t, of), decode }
 }
 
-function leasing(t: Tables, of: LeaseOf): Query<unknown> {
+function leasing(t: Tables, of: LeaseOf): Pick<Query<never>, 'text' | 'values'> {
   return {
     text: `
       select lease, token, expires_at as "leaseExpiresAt", extract(epoch from expires_at - clock_timestamp()) * 1000 as wait_ms, (delivery).*

@@ -5,7 +5,12 @@ export type Row = Record<string, any>
 export interface StatementOptions {
   /** A name that marks the text as one that never changes, so that a driver may prepare it once per connection. */
   readonly name?: string | undefined
+  /** Its rows may be given as they travel: for each an array of the texts of its columns. A driver that cannot gives rows as ever. */
+  readonly asTexts?: boolean | undefined
 }
+
+/** The columns of a row in their order, as the server writes them. */
+export type Texts = readonly (string | null)[]
 
 /** A connection as a statement sees it: one text, its values, the rows. */
 export interface Queryable {
@@ -29,10 +34,15 @@ export interface Query<Result> {
   readonly values: readonly unknown[]
   readonly name?: string | undefined
   readonly decode?: (row: Row) => Result
+  /** The same of the texts of the columns, for what is read by the thousand: nothing is made of them before it is asked for. */
+  readonly decodeTexts?: (texts: Texts) => Result
 }
 
-export async function run<Result>(on: Queryable, { text, values, name, decode }: Query<Result>): Promise<Result[]> {
-  const { rows } = await on.query(text, values, name === undefined ? undefined : { name })
+export async function run<Result>(on: Queryable, query: Query<Result>): Promise<Result[]> {
+  const { text, values, name, decode, decodeTexts } = query
+  const asTexts = decodeTexts !== undefined
+  const { rows } = await on.query(text, values, name === undefined ? undefined : { name, asTexts })
+  if (decodeTexts && Array.isArray(rows[0])) return (rows as unknown as Texts[]).map(decodeTexts)
   return decode ? rows.map(decode) : (rows as Result[])
 }
 

@@ -1,5 +1,6 @@
+import { afterLogged, isLogged, LOGGED_COLUMNS, LoggedRow, streamRow } from './logged-row.ts'
 import type { Query } from './queryable.ts'
-import { type Position, type StreamRow, streamRow } from './streams.ts'
+import type { Position, StreamRow } from './streams.ts'
 import type { Tables } from './tables.ts'
 
 /** Where a reader without a group is: the two ticks that it stands between, whole, as nothing keeps them for it. */
@@ -41,11 +42,16 @@ export type ReadRow = { readonly row: StreamRow } | { readonly place: ReaderPlac
 export function readOn(t: Tables, { queue, place, since, limit, bytes }: ReadOn): Query<ReadRow> {
   return {
     name: 'posthaste.read_on',
-    text: `select * from ${t.of('read_on')}($1, $2, $3, $4, $5, $6, $7, $8)`,
+    text: `select ${LOGGED_COLUMNS}, a, b, kept_from from ${t.of('read_on')}($1, $2, $3, $4, $5, $6, $7, $8)`,
     values: [queue, place.a, place.b, place.id, place.keptFrom, since, limit, bytes],
     decode: (row) =>
       row.message_id === null
         ? { place: { a: row.a, b: row.b, id: String(row.id), keptFrom: String(row.kept_from) } }
         : { row: streamRow(row) },
+    decodeTexts: (texts) => {
+      if (isLogged(texts)) return { row: new LoggedRow(texts) }
+      const [a, b, keptFrom] = afterLogged(texts)
+      return { place: { a: a ?? null, b: b!, id: texts[0]!, keptFrom: keptFrom! } }
+    },
   }
 }

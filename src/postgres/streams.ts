@@ -1,6 +1,7 @@
 import type { AttemptError } from '../rules/error-summary.ts'
 import { readLanes, storedLanes } from '../rules/lane.ts'
 import { bodyOf, type Claimed } from './claim.ts'
+import { afterLogged, isLogged, LOGGED_COLUMNS, LoggedRow, sizeOf, streamRow } from './logged-row.ts'
 import type { Query, Row } from './queryable.ts'
 import type { NewHistory } from './settle.ts'
 import type { Tables } from './tables.ts'
@@ -28,6 +29,8 @@ export function samePosition(a: Position, b: Position): boolean {
 /** A message of a stream, as an attempt takes it. */
 export interface StreamRow extends Claimed {
   readonly lane: number
+  /** How many characters and bytes it carries. */
+  readonly size: number
 }
 
 /** What one look brought, and the position after it: the one it began at when nothing is new. */
@@ -51,11 +54,14 @@ export interface ReadFrom {
 }
 
 /** Reads the log after a position. Its last row is no message: see `chunkOf`. */
-export function readStream(t: Tables, { queue, lanes, from, limit, until, since, before }: ReadFrom): Query<Row> {
+export function readStream(
+  t: Tables,
+  { queue, lanes, from, limit, until, since, before }: ReadFrom,
+): Query<StreamRow | Position> {
   return {
     name: 'posthaste.read_stream',
     text: `
-      select r.*
+      select ${LOGGED_COLUMNS}, r.base, r.tick
       from ${t.of('ticks_for')}($3, $4, $5, $6) p
       cross join lateral ${t.of('read_log')}($1, $2, p.a, p.b, $5, $6, $7, $8, $9, $10) r`,
     values: [
@@ -70,35 +76,19 @@ export function readStream(t: Tables, { queue, lanes, from, limit, until, since,
       since ?? null,
       before ?? null,
     ],
+    decode: (row) => (row.message_id === null ? position(row) : streamRow(row)),
+    decodeTexts: (texts) => {
+      if (isLogged(texts)) return new LoggedRow(texts)
+      const [base, tick] = afterLogged(texts)
+      return { base: base!, tick: tick!, id: texts[0]! }
+    },
   }
 }
 
 /** Parts the messages from the position that comes after them. */
-export function chunkOf(rows: Row[]): Chunk {
-  const last = rows.pop()!
-  return {
-    rows: rows.map(streamRow),
-    end: { base: String(last.base), tick: String(last.tick), id: String(last.id) },
-  }
-}
-
-const NO_HISTORY: readonly AttemptError[] = Object.freeze([])
-
-export function streamRow(row: Row): StreamRow {
-  return {
-    priority: 9 - row.priority,
-    position: String(row.id),
-    message: String(row.id),
-    messageId: row.message_id,
-    attempts: 0,
-    crashes: 0,
-    history: NO_HISTORY,
-    duplicate: false,
-    leftOut: false,
-    expired: row.expired,
-    lane: row.lane,
-    body: bodyOf(row, new Date(Number(row.published_ms))),
-  }
+export function chunkOf(found: (StreamRow | Position)[]): Chunk {
+  const end = found.pop() as Position
+  return { rows: found as StreamRow[], end }
 }
 
 const position = (row: Row): Position => ({ base: String(row.base), tick: String(row.tick), id: String(row.id) })
@@ -472,6 +462,7 @@ export function takeParked(
       leftOut: false,
       expired: row.expired,
       lane: -1,
+      size: sizeOf(row),
       body: row.missing ? null : bodyOf(row, new Date(Number(row.published_ms))),
       number: String(row.number),
       dueAt: row.due_at,

@@ -5,6 +5,10 @@ import type { Parking, Position, StreamRow } from '../postgres/streams.ts'
 import type { StreamSettings } from '../rules/topology.ts'
 import type { StreamSeat } from './seat.ts'
 
+type AccountSeat = Pick<StreamSeat<unknown>, 'settings' | 'queue' | 'groupName'> & {
+  readonly context: { readonly events: EventBus }
+}
+
 /** Told of once it is committed. */
 interface Told {
   readonly row: StreamRow
@@ -26,12 +30,15 @@ export class Account {
   last: StreamRow | undefined
   stopped = false
   closing: Closing | undefined
-  readonly #seat: Pick<StreamSeat<unknown>, 'settings' | 'queue' | 'groupName'>
+  readonly #seat: AccountSeat
+  /** Whether anybody is told of what is simply done. */
+  readonly #heard: boolean
   readonly #parked: Set<string>
   readonly #told: Told[] = []
 
-  constructor(seat: Pick<StreamSeat<unknown>, 'settings' | 'queue' | 'groupName'>, parked: Iterable<string>) {
+  constructor(seat: AccountSeat, parked: Iterable<string>) {
     this.#seat = seat
+    this.#heard = seat.context.events.heard('completed')
     this.#parked = new Set(parked)
   }
 
@@ -65,6 +72,7 @@ export class Account {
     this.last = row
     const parking = parkingOf(row, judged, this.#seat.settings)
     if (parking) this.#put(row, parking)
+    if (verdict.kind === 'completed' && !this.#heard) return
     this.#told.push({ row, judged, parked: parking !== undefined && parking.kind !== 'dead' })
   }
 

@@ -6,14 +6,14 @@ import {
   samePosition,
   WHOLE,
 } from '../postgres/streams.ts'
-import { hasLane } from '../rules/lane.ts'
+import { ALL_LANES, hasLane } from '../rules/lane.ts'
 
 /** Messages of one look at the log, for one strand. */
 interface Segment {
   readonly base: string
   readonly tick: string
-  readonly rows: readonly StreamRow[]
-  next: number
+  /** Those that are not done with. */
+  rows: readonly StreamRow[]
   end: Position
 }
 
@@ -62,7 +62,7 @@ export class Strand {
 
   feed({ base, tick }: Position, rows: readonly StreamRow[], end: Position): void {
     this.end = end
-    if (rows.length > 0) this.#segments.push({ base, tick, rows, next: 0, end })
+    if (rows.length > 0) this.#segments.push({ base, tick, rows, end })
     else if (this.#segments.length > 0) this.#segments.at(-1)!.end = end
     this.#buffered += rows.length
   }
@@ -74,8 +74,8 @@ export class Strand {
     for (const segment of this.#segments) {
       if (rows.length >= most) break
       parts.push({ from: rows.length, segment })
-      const until = Math.min(segment.rows.length, segment.next + most - rows.length)
-      for (let n = segment.next; n < until; n += 1) rows.push(segment.rows[n]!)
+      const until = Math.min(segment.rows.length, most - rows.length)
+      for (let n = 0; n < until; n += 1) rows.push(segment.rows[n]!)
     }
     const after = (row: StreamRow) => {
       const place = rows.indexOf(row)
@@ -83,19 +83,19 @@ export class Strand {
       return { base, tick, id: row.message }
     }
     const { from, segment } = parts.at(-1)!
-    const last = segment.next + rows.length - from === segment.rows.length
+    const last = rows.length - from === segment.rows.length
     return { rows, after, end: last ? segment.end : after(rows.at(-1)!) }
   }
 
-  /** So many of them are done with; those that are left belong to the lanes that are left. */
+  /** So many of them are done with, and let go of; those that are left belong to the lanes that are left. */
   passed(rows: number): void {
     this.#buffered -= rows
     for (let left = rows; left > 0; ) {
       const segment = this.#segments[0]!
-      const some = Math.min(left, segment.rows.length - segment.next)
-      segment.next += some
+      const some = Math.min(left, segment.rows.length)
       left -= some
-      if (segment.next === segment.rows.length) this.#segments.shift()
+      if (some === segment.rows.length) this.#segments.shift()
+      else segment.rows = segment.rows.slice(some)
     }
   }
 
@@ -104,9 +104,9 @@ export class Strand {
     this.shed &= ~lanes
     if (lanes === 0n || this.#buffered === 0) return
     const kept: Segment[] = []
-    for (const { base, tick, rows, next, end } of this.#segments) {
-      const mine = rows.slice(next).filter(({ lane }) => hasLane(this.lanes, lane))
-      if (mine.length > 0) kept.push({ base, tick, rows: mine, next: 0, end })
+    for (const { base, tick, rows, end } of this.#segments) {
+      const mine = rows.filter(({ lane }) => hasLane(this.lanes, lane))
+      if (mine.length > 0) kept.push({ base, tick, rows: mine, end })
       else if (kept.length > 0) kept.at(-1)!.end = end
     }
     this.#segments = kept
@@ -154,18 +154,14 @@ export class Cohort {
   }
 
   feed({ rows, end }: Chunk): void {
-    if (rows.length > 0)
-      this.messageSize = Math.max(1_000, rows.reduce((sum, row) => sum + sizeOf(row), 0) / rows.length)
+    if (rows.length > 0) this.messageSize = Math.max(1_000, sizeOf(rows) / rows.length)
     for (const [strand, mine] of this.#dealt(rows)) strand.feed(end, mine, end)
     this.drained = samePosition(this.cursor, end)
     this.cursor = end
   }
 
   #dealt(rows: readonly StreamRow[]): Iterable<[Strand, readonly StreamRow[]]> {
-    if (this.strands.length === 1) {
-      const [only] = this.strands
-      return [[only!, rows.every(({ lane }) => hasLane(only!.lanes, lane)) ? rows : mineOf(only!, rows)]]
-    }
+    if (this.strands.length === 1 && this.strands[0]!.lanes === ALL_LANES) return [[this.strands[0]!, rows]]
     const dealt = new Map<Strand, StreamRow[]>(this.strands.map((strand) => [strand, []]))
     const owners: (StreamRow[] | undefined)[] = Array.from({ length: 64 }, (_, lane) => {
       const owner = this.strands.find(({ lanes }) => hasLane(lanes, lane))
@@ -199,13 +195,11 @@ export class Cohort {
   }
 }
 
-/** How many characters and bytes a message carries. */
-export function sizeOf({ body }: StreamRow): number {
-  return (body?.payload?.length ?? 0) + (body?.bytes?.length ?? 0) + (body?.headers?.length ?? 0)
-}
-
-function mineOf({ lanes }: Strand, rows: readonly StreamRow[]): StreamRow[] {
-  return rows.filter(({ lane }) => hasLane(lanes, lane))
+/** How many characters and bytes messages carry. */
+export function sizeOf(rows: readonly StreamRow[]): number {
+  let sum = 0
+  for (const { size } of rows) sum += size
+  return sum
 }
 
 function isBefore(a: Position, b: Position): boolean {

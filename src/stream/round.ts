@@ -1,5 +1,5 @@
-import { Attempt, AttemptCut } from '../consumer/attempt.ts'
-import { lendTransaction } from '../consumer/context.ts'
+import { Attempt, AttemptCut, isThenable } from '../consumer/attempt.ts'
+import { type Lent, lendTransaction } from '../consumer/context.ts'
 import { verdictOnError } from '../consumer/failing.ts'
 import { Group, type Member } from '../consumer/group.ts'
 import type { Prepared } from '../consumer/handlers.ts'
@@ -53,6 +53,15 @@ export interface RoundOptions<Tx> {
   cut(cut: Cut): void
 }
 
+type Verdicts = Verdict[] | Promise<Verdict[]>
+
+interface UnderWay {
+  readonly rows: readonly StreamRow[]
+  readonly attempt: Attempt
+  readonly savepoint: Savepoint | Touch
+  readonly lent: Lent<unknown>
+}
+
 /**
  * The handlers of one transaction, one after the other. Without care all share it: no statement is ours between two messages, and
  * one that fails spoils it. With care each has a savepoint.
@@ -61,12 +70,15 @@ export class Round<Tx> {
   readonly #seat: StreamSeat<Tx>
   readonly #options: RoundOptions<Tx>
   readonly #savepoint: Savepoint | undefined
+  readonly #timedOut: () => HandlerTimeout
   #touched = false
 
   constructor(seat: StreamSeat<Tx>, options: RoundOptions<Tx>) {
     this.#seat = seat
     this.#options = options
     this.#savepoint = options.careful ? new Savepoint(options.queryable) : undefined
+    const { queue, timeoutMs } = seat
+    this.#timedOut = () => new HandlerTimeout(queue.name, timeoutMs)
   }
 
   /** Whether a handler has reached for the transaction. */
@@ -94,8 +106,12 @@ export class Round<Tx> {
         if (!(await flush())) return
       }
       if (waits(row)) continue
-      if (joins) members.push({ row, prepared })
-      else if (!enter(row, await this.#judged(row, prepared))) return
+      if (joins) {
+        members.push({ row, prepared })
+        continue
+      }
+      const judging = this.#judged(row, prepared)
+      if (!enter(row, judging instanceof Promise ? await judging : judging)) return
     }
     await flush()
   }
@@ -107,16 +123,18 @@ export class Round<Tx> {
     return this.#seat.handlers.prepare(row, this.#seat, row.attempts + 1)
   }
 
-  async #judged(row: StreamRow, prepared: Prepared | Verdict): Promise<Judged> {
+  // Synchronous if the handler is, and what it says of its delivery: then a message costs no promise.
+  #judged(row: StreamRow, prepared: Prepared | Verdict): Judged | Promise<Judged> {
     const attempt = row.attempts + 1
     if (!this.#mayBegin) return { row, attempt, verdict: RETURNED, durationMs: 0 }
     if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
     this.#tellStarted(row, prepared)
     const startedAt = performance.now()
-    const verdict = prepared.batch
-      ? (await this.#attemptGroup([{ row, prepared }]))[0]!
-      : await this.#attempt(row, prepared)
-    return { row, attempt, verdict, durationMs: performance.now() - startedAt }
+    const judged = ([verdict]: readonly Verdict[]): Judged => {
+      return { row, attempt, verdict: verdict!, durationMs: performance.now() - startedAt }
+    }
+    const verdicts = prepared.batch ? this.#attemptGroup([{ row, prepared }]) : this.#attempt(row, prepared)
+    return verdicts instanceof Promise ? verdicts.then(judged) : judged(verdicts)
   }
 
   async #judgeGroup(members: readonly Member[], enter: (row: StreamRow, judged: Judged) => boolean): Promise<boolean> {
@@ -129,46 +147,61 @@ export class Round<Tx> {
     )
   }
 
-  async #attempt(row: StreamRow, { handler, delivery, settle }: Prepared): Promise<Verdict> {
-    const { queue } = this.#seat
-    return await this.#inAttempt([row], delivery, async (context) => {
-      const outcome = settle(await handler(delivery, context))
-      return [verdictOf(outcome, delivery.attempt, queue.retry)]
-    }).then(([verdict]) => verdict!)
+  #attempt(row: StreamRow, { handler, delivery, settle }: Prepared): Verdicts {
+    const { retry } = this.#seat.queue
+    const meant = (answer: unknown) => [verdictOf(settle(answer), delivery.attempt, retry)]
+    return this.#inAttempt([row], delivery, (context) => handler(delivery, context), meant)
   }
 
-  async #attemptGroup(members: readonly Member[]): Promise<Verdict[]> {
-    const { queue } = this.#seat
+  #attemptGroup(members: readonly Member[]): Verdicts {
+    const { retry } = this.#seat.queue
     const group = new Group(members)
     const rows = group.rows as readonly StreamRow[]
-    return await this.#inAttempt(rows, group.cause, async (context) => {
-      const outcomes = group.outcomes(await group.call(context))
-      return outcomes.map((outcome, n) => verdictOf(outcome, rows[n]!.attempts + 1, queue.retry))
-    })
+    const meant = (answer: unknown) =>
+      group.outcomes(answer).map((outcome, n) => verdictOf(outcome, rows[n]!.attempts + 1, retry))
+    return this.#inAttempt(rows, group.cause, (context) => group.call(context), meant)
   }
 
-  async #inAttempt(
+  #inAttempt(
     rows: readonly StreamRow[],
     cause: Parameters<typeof lendTransaction>[2],
-    call: (context: unknown) => Promise<Verdict[]>,
-  ): Promise<Verdict[]> {
-    const { queue, timeoutMs, attempts } = this.#seat
+    call: (context: unknown) => unknown,
+    meant: (answer: unknown) => Verdict[],
+  ): Verdicts {
+    const { timeoutMs, attempts } = this.#seat
     const { tx, queryable } = this.#options
-    const attempt = new Attempt(timeoutMs, () => new HandlerTimeout(queue.name, timeoutMs))
+    const attempt = new Attempt(timeoutMs, this.#timedOut)
     const savepoint = this.#savepoint ?? new Touch()
-    const { context, revoke } = lendTransaction(this.#seat, attempt, cause, { tx, queryable, savepoint })
+    const lent = lendTransaction(this.#seat, attempt, cause, { tx, queryable, savepoint })
     attempts.add(attempt)
+    const under: UnderWay = { rows, attempt, savepoint, lent }
     try {
-      const verdicts = await attempt.run(() => call(context))
-      revoke()
+      const verdicts = attempt.run(() => {
+        const answer = call(lent.context)
+        return isThenable(answer) ? Promise.resolve(answer).then(meant) : meant(answer)
+      })
+      if (verdicts instanceof Promise || savepoint.touched) return this.#ended(under, verdicts)
+      // nothing was begun that goes on, and nothing written
+      lent.revoke()
+      attempts.delete(attempt)
+      return verdicts
+    } catch (error) {
+      return this.#ended(under, Promise.reject(error))
+    }
+  }
+
+  async #ended({ rows, attempt, savepoint, lent }: UnderWay, running: Verdicts): Promise<Verdict[]> {
+    try {
+      const verdicts = await running
+      lent.revoke()
       await this.#kept(verdicts, savepoint)
       return verdicts
     } catch (error) {
-      revoke()
+      lent.revoke()
       return await this.#failed(rows, attempt, savepoint, error)
     } finally {
       this.#touched ||= savepoint.touched
-      attempts.delete(attempt)
+      this.#seat.attempts.delete(attempt)
     }
   }
 

@@ -89,7 +89,7 @@ export class LogWindow {
     }
     if (end.id === WHOLE && this.#isBeyond(queue, end.tick))
       this.#foremost.set(queue, { tick: end.tick, at: shared.at })
-    shared.bytes = rows.reduce((sum, row) => sum + sizeOf(row) + ROW_BYTES, 0)
+    shared.bytes = sizeOf(rows) + rows.length * ROW_BYTES
     let bytes = 0
     for (const kept of this.#kept.values()) bytes += kept.bytes
     for (const [oldest, kept] of this.#kept) {
