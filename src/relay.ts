@@ -50,6 +50,12 @@ const MOST_DROWSY_LOOKS = 128
 const FOREIGN_TURN_MS = 2
 const POLL_AFTER_WORK_MS = 10
 
+// A look costs as much as a hundred messages do: one that found fewer is followed by a breath, in which more come together. It is
+// as long as four looks, so that a relay that shares its cores with publishers leaves them to these.
+const FEW = 100
+const LOOKS_PER_BREATH = 4
+const BREATH_MS = { least: 2, most: 10 }
+
 /**
  * Moves committed messages: routes them to queues, makes delayed ones ready when they are due, takes back lapsed leases, keeps
  * partitions and retention. Any number may run, in any process: one is on duty, the others stand by. One that dies is
@@ -107,6 +113,7 @@ export class Relay {
   #knocks = 0
   #emptyLooks = 0
   #askedAt = 0
+  #lookedMs = 0
   #pollMs = POLL_AFTER_WORK_MS
   #nudging: Promise<unknown> | undefined
 
@@ -190,7 +197,9 @@ export class Relay {
 
   async #look(): Promise<number> {
     const knocks = this.#knocks
+    const startedAt = performance.now()
     const cycle = await this.#router.look()
+    this.#lookedMs = performance.now() - startedAt
     if (cycle.turn && this.#recovery.dueInMs(cycle.nextLeaseMs) <= 0) this.#recovered(await this.#recovery.recover())
     return this.#restAfter(cycle, this.#knocks > knocks)
   }
@@ -226,11 +235,15 @@ export class Relay {
     const { drowsyMs, pollIntervalMs } = this.#options
     if (sleep.state === 'asleep') return Math.min(pollIntervalMs, this.#dueInMs(cycle))
     if (sleep.state === 'asking') return Math.min(pollIntervalMs, this.#dueInMs(cycle), this.#sinceAsked())
-    if (found(cycle)) return this.#busy()
+    if (found(cycle)) return this.#busy() + (little(cycle) ? this.#breathMs : 0)
     if (sleep.state === 'rising' || ++this.#emptyLooks <= this.#drowsyLooks()) return drowsyMs
     this.#askedAt = performance.now()
     this.#duty.ask()
     return FIRST_LOOK_MS
+  }
+
+  get #breathMs(): number {
+    return Math.min(Math.max(BREATH_MS.least, LOOKS_PER_BREATH * this.#lookedMs), BREATH_MS.most)
   }
 
   // Each request that had to be cancelled makes the next one come later: a cancel costs a line in the server's log.
@@ -267,4 +280,8 @@ export class Relay {
 
 function found({ messages, promoted }: Cycle): boolean {
   return messages + promoted > 0
+}
+
+function little({ messages, promoted }: Cycle): boolean {
+  return messages + promoted < FEW
 }
