@@ -8,6 +8,8 @@ drop function if exists wake_relay();
 drop function if exists relay_cycle(integer, boolean);
 drop function if exists promote_due(integer, boolean);
 drop function if exists next_lapse(boolean);
+drop function if exists suspects(integer, integer, bigint[]);
+drop function if exists look_at_queues(integer[]);
 
 -- Down Migration
 alter table outbox alter column xid set default pg_current_xact_id();

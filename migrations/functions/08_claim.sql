@@ -356,9 +356,28 @@ as $$
   select q from unnest(_queues) q where exists (select from ready where queue = q)
 $$;
 
--- Rows below the caller's floors that came back from a claim that did not commit: their holder may be dead. A holder that
+-- The lowest row of each priority of a queue that is there for anybody, from given positions on: free, in somebody's claim, or left by
+-- one that did not commit. The highest position there can be: nothing is. `top` is the last position given out, in any queue. The dead
+-- are on no page that is all visible, and a scan of the index alone reads them for half as much again.
+create or replace function lowest_ready(_queue integer, _from bigint[], out lowest bigint[], out top bigint)
+language plpgsql stable set search_path from current
+set enable_seqscan = off set enable_bitmapscan = off set enable_indexonlyscan = off set enable_sort = off
+as $$
+begin
+  top := coalesce(pg_sequence_last_value('ready_position'::regclass), 0);
+  lowest := array(
+    select coalesce((
+      select position from ready
+      where queue = _queue and priority = (f.n - 1)::smallint and position >= f.position
+      order by position
+      limit 1
+    ), 9223372036854775807)
+    from unnest(_from) with ordinality f (position, n));
+end $$;
+
+-- Rows between positions of the caller's that came back from a claim that did not commit: their holder may be dead. A holder that
 -- lives takes its own again, so what is seen here once is not charged yet.
-create or replace function suspects(_queue integer, _limit integer, _below bigint[])
+create or replace function suspects(_queue integer, _limit integer, _from bigint[], _below bigint[])
 returns table (priority smallint, "position" bigint, message_id uuid, crashes integer)
 language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off
 as $$
@@ -366,11 +385,11 @@ as $$
 begin
   return query
   select r.priority, r.position, r.message_id, r.crashes
-  from unnest(_below) with ordinality b (floor, n)
+  from unnest(_from, _below) with ordinality b (ground, floor, n)
   cross join lateral (
     select priority, position, message_id, crashes
     from ready
-    where queue = _queue and priority = (b.n - 1)::smallint and position < b.floor and xmax <> '0'::xid
+    where queue = _queue and priority = (b.n - 1)::smallint and position >= b.ground and position < b.floor and xmax <> '0'::xid
     order by position
     limit _limit
     for update skip locked

@@ -47,19 +47,21 @@ begin
   return opened;
 end $$;
 
--- What consumers look at now and then, for all queues of a process at once: which exist, have something ready, are closed and
--- for how long (null: until resumed), and by what rules they flow.
-create or replace function look_at_queues(_queues integer[])
-returns table (queue integer, ready boolean, closed text, closed_ms double precision, reason text, half_open boolean, flow text)
+-- What consumers look at now and then, for all queues of a process at once: which exist, where they have something ready, are closed
+-- and for how long (null: until resumed), and by what rules they flow. `_grounds` has ten positions for each queue, to look from; null:
+-- it is not looked for what is ready.
+create or replace function look_at_queues(_queues integer[], _grounds bigint[])
+returns table (queue integer, lowest bigint[], top bigint, closed text, closed_ms double precision, reason text, half_open boolean, flow text)
 language sql stable set search_path from current set enable_seqscan = off
 as $$
-  select q.id, exists (select from ready r where r.queue = q.id), c.source,
+  select q.id, l.lowest, l.top, c.source,
          extract(epoch from c.until - clock_timestamp()) * 1000, c.reason,
          exists (select from pauses p where p.queue = q.id and p.source = 'breaker' and p.until <= clock_timestamp()),
          q.flow::text
-  from queues q
+  from unnest(_queues) with ordinality a (queue, n)
+  join queues q on q.id = a.queue
+  cross join lateral lowest_ready(q.id, _grounds[(a.n * 10 - 9)::integer : (a.n * 10)::integer]) l
   left join lateral closed_by(q.id) c on true
-  where q.id = any (_queues)
 $$;
 
 -- For other languages.

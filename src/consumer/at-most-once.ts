@@ -50,7 +50,7 @@ export class AtMostOnce<Tx> implements Mode {
     const { batch, ended } = await this.#end(this.#claim(granted, false, look.positions))
     await spent(ended.length)
     this.#floors.saw(look, batch.rows, batch.rows.length >= granted)
-    if (batch.leftOut.length > 0) this.#floors.fall()
+    if (batch.leftOut.length > 0) this.#floors.cameBack(batch.leftOut)
     const taken = takenOf(batch, asked, flow)
     claimed(taken)
     const attemptsMs = await this.#tellAll(ended)

@@ -1,10 +1,14 @@
 import type { Context } from '../context.ts'
 import { Loop } from '../machinery/loop.ts'
+import { Thrift } from '../machinery/thrift.ts'
 import { Throttle } from '../machinery/throttle.ts'
 import { flowChannel, queueChannel } from '../postgres/channels.ts'
 import { lookAtQueues, type QueueLook } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import { summarise } from '../rules/error-summary.ts'
+import { BOTTOM, type Positions } from '../rules/position.ts'
+import { WHOLE_AT_MOST_MS } from './depth.ts'
+import { Ground } from './ground.ts'
 
 export interface ClaimLoopOptions {
   /** How often to look for ready deliveries that no notification told of, in milliseconds. @default 5000 */
@@ -25,7 +29,8 @@ export interface Enlisted {
 
 /**
  * Wakes the consumers of a process: one subscription per queue on the shared connection, and one poll for all queues
- * together. A notification is a hint; the poll is the truth.
+ * together. A notification is a hint; the poll is the truth. It looks from the bottom as long as that is cheap, and else from
+ * where it knows that nothing is left below.
  *
  * It runs from the first consumer that enlists until the last has left.
  */
@@ -34,6 +39,8 @@ export class ClaimLoop {
   readonly #options: Required<ClaimLoopOptions>
   readonly #enlisted = new Map<number, Set<Enlisted>>()
   readonly #subscriptions = new Map<number, () => void>()
+  readonly #grounds = new Map<number, Ground>()
+  readonly #whole = new Thrift({ everyMs: 0, mostMs: WHOLE_AT_MOST_MS })
   readonly #throttle = new Throttle()
   #poll: Loop | undefined
   #unwatch: (() => void)[] = []
@@ -68,6 +75,7 @@ export class ClaimLoop {
     const consumers = new Set<Enlisted>()
     const { listener, tables } = this.#context
     this.#enlisted.set(queue, consumers)
+    this.#grounds.set(queue, new Ground())
     this.#subscriptions.set(
       queue,
       listener.subscribe(queueChannel(tables, queue), () => this.wake([queue])),
@@ -79,6 +87,7 @@ export class ClaimLoop {
     this.#enlisted.delete(queue)
     this.#subscriptions.get(queue)?.()
     this.#subscriptions.delete(queue)
+    this.#grounds.delete(queue)
     if (this.#enlisted.size === 0) this.#rest()
   }
 
@@ -104,15 +113,24 @@ export class ClaimLoop {
   }
 
   async #look(): Promise<number> {
-    const { database, tables, listener } = this.#context
+    const { listener } = this.#context
     const queues = [...this.#enlisted.keys()]
     const askedAt = performance.now()
-    const looks = await run(database, lookAtQueues(tables, { queues }))
+    const looks = await this.#lookAt(queues)
+    const now = performance.now()
+    for (const look of looks) this.#grounds.get(look.queue)?.saw(look, { askedAt, now })
     for (const queue of queues) {
       const look = looks.find((one) => one.queue === queue)
       for (const consumer of this.#enlisted.get(queue) ?? []) consumer.see?.(look, askedAt)
     }
     this.wake(looks.filter(({ ready }) => ready).map(({ queue }) => queue))
     return listener.healthy ? this.#options.pollIntervalMs : this.#options.pollIntervalWithoutListenMs
+  }
+  async #lookAt(queues: readonly number[]): Promise<QueueLook[]> {
+    const { database, tables } = this.#context
+    const from = (groundOf: (queue: number) => Positions) =>
+      run(database, lookAtQueues(tables, { queues, grounds: queues.flatMap(groundOf) }))
+    if (this.#whole.due) return await this.#whole.spend(() => from(() => BOTTOM))
+    return await from((queue) => this.#grounds.get(queue)?.positions ?? BOTTOM)
   }
 }

@@ -1,5 +1,6 @@
 import { chargeCrashes, type Suspect, suspects, suspectsInLines } from '../postgres/claim.ts'
 import { run } from '../postgres/queryable.ts'
+import { isAbove, type Positions } from '../rules/position.ts'
 import type { OwnRows } from './own-rows.ts'
 import type { Seat } from './seat.ts'
 
@@ -32,18 +33,23 @@ export class Crashes<Tx> {
     return this.#seen.size
   }
 
-  /** Looks below the given positions, and charges what it has seen before. Returns how many deliveries were charged. */
-  async look(below: readonly string[]): Promise<number> {
-    const { context, number } = this.#seat
+  /** Looks between the given positions, and charges what it has seen before. Returns how many deliveries were charged. */
+  async look(from: Positions, below: Positions): Promise<number> {
     const now = performance.now()
-    const facts = { queue: number, limit: AT_ONCE }
-    const { tables } = context
-    const asked = this.#seat.flow.byKey ? suspectsInLines(tables, facts) : suspects(tables, { ...facts, below })
-    const found = await run(context.database, asked)
+    const found = await this.#find(from, below)
     const strangers = found.filter(({ position }) => !this.#own.has(position))
     const due = strangers.filter(({ position }) => now - (this.#seen.get(position) ?? now) >= BENEFIT_OF_DOUBT_MS)
     this.#seen = new Map(strangers.map(({ position }) => [position, this.#seen.get(position) ?? now]))
     return due.length === 0 ? 0 : await this.#charge(due)
+  }
+
+  async #find(from: Positions, below: Positions): Promise<Suspect[]> {
+    const { context, number, flow } = this.#seat
+    const { database, tables } = context
+    const facts = { queue: number, limit: AT_ONCE }
+    if (flow.byKey) return await run(database, suspectsInLines(tables, facts))
+    if (!below.some((position, priority) => isAbove(position, from[priority]!))) return []
+    return await run(database, suspects(tables, { ...facts, from, below }))
   }
 
   async #charge(rows: readonly Suspect[]): Promise<number> {

@@ -4,6 +4,7 @@ import { Stopped } from '../errors.ts'
 import { within } from '../machinery/within.ts'
 import { lookAtQueues } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
+import { BOTTOM, SKY } from '../rules/position.ts'
 import { BatchSize } from './batch-size.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
 import { Floors } from './floors.ts'
@@ -33,7 +34,6 @@ export interface Drained {
 const ABORT_GRACE_MS = 1_000
 const LAST_WORDS_MS = 10_000
 const BLOCKED_MS = 50
-const CEILING: readonly string[] = Object.freeze(Array<string>(10).fill('9223372036854775807'))
 
 /**
  * A consumer that works off what is there and ends: no loop, no subscription, no timer outlives it. What it claims it works off
@@ -88,7 +88,7 @@ export class Draining<Tx> {
     await move()
     await this.#lookAtGate()
     if (this.#seat.gate.halfOpen) await this.#probe()
-    await this.#crashes.look(CEILING)
+    await this.#crashes.look(BOTTOM, SKY)
     while (this.#mayGoOn) {
       const found = (await this.#takeAlone()) + (await this.#takeAll())
       if (found === 0 && !(await move()) && !(await this.#lookAgain()) && !(await this.#waitForOthers())) return
@@ -111,7 +111,7 @@ export class Draining<Tx> {
   async #lookAgain(): Promise<boolean> {
     if (this.#crashes.pending === 0) return false
     await sleep(BENEFIT_OF_DOUBT_MS)
-    return (await this.#crashes.look(CEILING)) > 0
+    return (await this.#crashes.look(BOTTOM, SKY)) > 0
   }
 
   // A limit holds over all processes, and there is more than it lets through now.

@@ -71,7 +71,7 @@ export class ExactlyOnce<Tx> implements Mode {
       claimed(takenOf(took, asked, this.#seat.flow))
     }).finally(() => letGo())
     await spent(batch.rows.length)
-    if (batch.leftOut.length > 0) this.#floors.fall()
+    if (batch.leftOut.length > 0) this.#floors.cameBack(batch.leftOut)
     const taken = takenOf(batch, asked, this.#seat.flow)
     const { elapsedMs, attemptsMs, savepoints } = batch
     if (batch.committed) this.#size.took({ ...taken, elapsedMs, attemptsMs, savepoints })

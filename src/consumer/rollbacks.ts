@@ -49,8 +49,9 @@ export class Rollbacks<Tx> {
   /** Rejects with what should make the consumer pause: the database is out of order. */
   async after(batch: Batch, error: unknown): Promise<void> {
     if (batch.rows.length === 0) throw error
-    this.#own.hold([...batch.rows, ...batch.leftOut])
-    this.#floors.fall()
+    const rows = [...batch.rows, ...batch.leftOut]
+    this.#own.hold(rows)
+    this.#floors.cameBack(rows)
     try {
       await this.#afterAll(batch, error)
     } finally {

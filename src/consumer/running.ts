@@ -11,10 +11,12 @@ import type { QueueLook } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import type { AnyContract } from '../rules/contract.ts'
 import { summarise } from '../rules/error-summary.ts'
+import { SKY } from '../rules/position.ts'
 import type { QueueSettings } from '../rules/topology.ts'
 import { BatchSize } from './batch-size.ts'
 import type { ClaimLoop } from './claim-loop.ts'
 import { BENEFIT_OF_DOUBT_MS, Crashes } from './crashes.ts'
+import { Depth } from './depth.ts'
 import { Floors } from './floors.ts'
 import type { Handlers } from './handlers.ts'
 import type { Mode } from './mode.ts'
@@ -44,8 +46,6 @@ const LAST_WORDS_MS = 10_000
 /** A delay the relay would notice by itself. */
 const NOTICED_MS = 1_000
 
-const CEILING: readonly string[] = Object.freeze(Array<string>(10).fill('9223372036854775807'))
-
 const EVERY_FEW_SWEEPS = 5
 
 const NOTHING: Taken = Object.freeze({ asked: 1, claimed: 0 })
@@ -57,6 +57,7 @@ export class Running<Tx> {
   readonly #seat: Seat<Tx>
   readonly #stopping = new AbortController()
   readonly #floors = new Floors()
+  readonly #depth: Depth<Tx>
   readonly #own: OwnRows<Tx>
   readonly #crashes: Crashes<Tx>
   readonly #mode: Mode
@@ -90,6 +91,7 @@ export class Running<Tx> {
       opened: () => this.#knock(),
       look: () => place.claims.look(),
     })
+    this.#depth = new Depth(this.#seat)
     this.#own = new OwnRows(this.#seat)
     this.#crashes = new Crashes(this.#seat, this.#own)
     this.#mode = this.#modeOf(options)
@@ -218,11 +220,12 @@ export class Running<Tx> {
   }
 
   async #sweepOnce({ empty }: { readonly empty: boolean }): Promise<number | undefined> {
-    const below = empty ? CEILING : this.#floors.positions
-    this.#floors.fall()
     this.#sweeps += 1
     await this.#own.retry()
-    const charged = await this.#crashes.look(below)
+    const lowest = await this.#depth.look({ urgent: empty })
+    this.#floors.rise(this.#depth.ground)
+    this.#floors.fall(lowest)
+    const charged = await this.#crashes.look(lowest, empty ? SKY : this.#floors.positions)
     if (charged > 0 || empty || this.#sweeps % EVERY_FEW_SWEEPS === 0) {
       this.#aloneDue = true
       this.#wake()

@@ -1,4 +1,5 @@
 import type { AttemptError } from '../rules/error-summary.ts'
+import type { Positions } from '../rules/position.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -129,14 +130,29 @@ export interface Suspect extends Place {
   readonly crashes: number
 }
 
-/** Rows below the floors that came back from a claim that did not commit. Seen once, the holder may yet take them again. */
+/** The lowest row of each priority of a queue that is there for anybody, from these positions on. */
+export function lowestReady(
+  t: Tables,
+  { queue, from }: { queue: number; from: Positions },
+): Query<{ readonly lowest: Positions; readonly top: string }> {
+  return {
+    text: `select lowest::text[] as lowest, top::text as top from ${t.of('lowest_ready')}($1, $2::bigint[])`,
+    values: [queue, from],
+  }
+}
+
+/**
+ * Rows between these positions that came back from a claim that did not commit. Seen once, the holder may yet take them again.
+ */
 export function suspects(
   t: Tables,
-  { queue, limit, below }: { queue: number; limit: number; below: readonly string[] },
+  { queue, limit, from, below }: { queue: number; limit: number; from: Positions; below: Positions },
 ): Query<Suspect> {
   return {
-    text: `select priority, position::text as position, message_id as "messageId", crashes from ${t.of('suspects')}($1, $2, $3::bigint[])`,
-    values: [queue, limit, below],
+    text: `
+      select priority, position::text as position, message_id as "messageId", crashes
+      from ${t.of('suspects')}($1, $2, $3::bigint[], $4::bigint[])`,
+    values: [queue, limit, from, below],
   }
 }
 

@@ -1,3 +1,4 @@
+import { type Positions, SKY } from '../rules/position.ts'
 import type { Binding, ExchangeKind } from '../rules/route.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
@@ -8,8 +9,12 @@ export type PauseSource = 'operator' | 'handler' | 'breaker'
 /** A queue as its consumers look at it now and then. */
 export interface QueueLook {
   readonly queue: number
-  /** There is something to claim. */
+  /** There is something to claim, or in a claim; false when that was not asked. */
   readonly ready: boolean
+  /** The lowest row of each priority; empty when that was not asked. */
+  readonly lowest: Positions
+  /** The last position that was given to a row, in any queue. */
+  readonly top: string
   /** Who closed it; null when it is open. */
   readonly closed: PauseSource | null
   /** For how long it is closed; null until somebody resumes it. */
@@ -21,14 +26,24 @@ export interface QueueLook {
   readonly flow: string
 }
 
-/** What there is to know before a claim, of all queues of a process at once; no row for a queue that was deleted. */
-export function lookAtQueues(t: Tables, { queues }: { readonly queues: readonly number[] }): Query<QueueLook> {
+/**
+ * What there is to know before a claim, of all queues of a process at once; no row for a queue that was deleted. `grounds` are
+ * where it is looked for something ready, ten positions for each queue.
+ */
+export function lookAtQueues(
+  t: Tables,
+  { queues, grounds }: { readonly queues: readonly number[]; readonly grounds?: Positions },
+): Query<QueueLook> {
   return {
-    text: `select * from ${t.of('look_at_queues')}($1::integer[])`,
-    values: [queues],
+    text: `
+      select queue, lowest::text[] as lowest, top::text as top, closed, closed_ms, reason, half_open, flow
+      from ${t.of('look_at_queues')}($1::integer[], $2::bigint[])`,
+    values: [queues, grounds ?? null],
     decode: (row: Row) => ({
       queue: row.queue,
-      ready: row.ready,
+      ready: row.lowest.some((position: string, priority: number) => position !== SKY[priority]),
+      lowest: row.lowest,
+      top: row.top,
       closed: row.closed,
       closedMs: row.closed_ms === null ? null : Number(row.closed_ms),
       reason: row.reason,

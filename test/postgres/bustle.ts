@@ -4,6 +4,7 @@ import { purgeDeadLetters, redrive } from '../../src/postgres/dead-letters.ts'
 import { lease, releaseLeased, settleLeased } from '../../src/postgres/leases.ts'
 import { recoverLeases } from '../../src/postgres/relay.ts'
 import { settle } from '../../src/postgres/settle.ts'
+import { BOTTOM, SKY } from '../../src/rules/position.ts'
 import { seeded } from '../support/random.ts'
 import { type Bench, claimOn, GROUND, pick, run, settledAs, t } from './bench.ts'
 import { upkeep } from './partitions.ts'
@@ -80,8 +81,7 @@ function actorsOf(b: Bench): Actor[] {
   }
   const recover: Actor = (client) => run(client, recoverLeases(t, { limit: 5 }))
   const detect: Actor = async (client) => {
-    const below = Array<string>(10).fill('9223372036854775807')
-    const rows = await run(client, suspects(t, { queue: b.number, limit: 50, below }))
+    const rows = await run(client, suspects(t, { queue: b.number, limit: 50, from: BOTTOM, below: SKY }))
     await run(client, chargeCrashes(t, { queue: b.number, rows, maxCrashes: 1 }))
   }
   const operate: Actor = async (client, random) => {

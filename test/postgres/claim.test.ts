@@ -12,6 +12,7 @@ import {
 import { remember } from '../../src/postgres/inbox.ts'
 import { restore } from '../../src/postgres/restore.ts'
 import { settle } from '../../src/postgres/settle.ts'
+import { BOTTOM, SKY } from '../../src/rules/position.ts'
 import { seeded } from '../support/random.ts'
 import { until } from '../support/until.ts'
 import {
@@ -31,9 +32,6 @@ import {
 } from './bench.ts'
 
 const idsOf = (rows: readonly Claimed[]) => rows.map(({ messageId }) => messageId)
-
-/** One more than the highest position a claim can have seen. */
-const SKY = Array<string>(10).fill('9223372036854775807')
 
 describe('a claim', () => {
   test('takes the most urgent first, and the oldest of those', async () => {
@@ -294,10 +292,10 @@ describe('crashes', () => {
     await b.drain()
     const client = await b.connect()
     expect(idsOf(await transaction(client, () => claimOn(client, b.number, 10)))).toEqual([healthy])
-    const found = await run(b.pool, suspects(t, { queue: b.number, limit: 10, below: SKY }))
+    const found = await run(b.pool, suspects(t, { queue: b.number, limit: 10, from: BOTTOM, below: SKY }))
     expect(found.map(({ messageId }) => messageId)).toEqual(idsOf(rows))
-    expect(await run(b.pool, suspects(t, { queue: b.number, limit: 2, below: SKY }))).toHaveLength(2)
-    expect(await run(b.pool, suspects(t, { queue: b.number, limit: 10, below: GROUND }))).toEqual([])
+    expect(await run(b.pool, suspects(t, { queue: b.number, limit: 2, from: BOTTOM, below: SKY }))).toHaveLength(2)
+    expect(await run(b.pool, suspects(t, { queue: b.number, limit: 10, from: BOTTOM, below: BOTTOM }))).toEqual([])
   })
 
   test('are charged once each, and the charged are claimed one at a time', async () => {
@@ -353,7 +351,7 @@ describe('crashes', () => {
     const b = await bench()
     const rows = await crashed(b, 3)
     await putBack(b, rows)
-    expect(await run(b.pool, suspects(t, { queue: b.number, limit: 10, below: SKY }))).toEqual([])
+    expect(await run(b.pool, suspects(t, { queue: b.number, limit: 10, from: BOTTOM, below: SKY }))).toEqual([])
     const client = await b.connect()
     expect(idsOf(await transaction(client, () => claimOn(client, b.number, 10)))).toEqual(idsOf(rows))
   })

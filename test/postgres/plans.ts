@@ -1,9 +1,11 @@
 import type pg from 'pg'
 import { expect } from 'vitest'
-import { chargeCrashes, claimAgain, readyQueues, suspects } from '../../src/postgres/claim.ts'
+import { chargeCrashes, claimAgain, lowestReady, readyQueues, suspects } from '../../src/postgres/claim.ts'
+import { lookAtQueues } from '../../src/postgres/flow.ts'
 import { recoverLeases } from '../../src/postgres/relay.ts'
 import { restore } from '../../src/postgres/restore.ts'
-import { type Bench, claimOn, GROUND, run, settleOn, t, transaction } from './bench.ts'
+import { BOTTOM, SKY } from '../../src/rules/position.ts'
+import { type Bench, claimOn, run, settleOn, t, transaction } from './bench.ts'
 
 /** Runs the work on a connection that tells the plan of every statement, those inside functions too; answers the plans. */
 export async function plansOf(client: pg.Client, work: () => Promise<unknown>): Promise<string[]> {
@@ -163,10 +165,12 @@ export async function checkPlans(b: Bench): Promise<void> {
   await planned(() => run(client, claimAgain(t, again)))
   await planned(() => run(client, chargeCrashes(t, { ...again, maxCrashes: 3 })))
   await planned(() => run(client, restore(t, again)))
-  await planned(() => run(client, suspects(t, { ...again, limit: 5, below: GROUND })))
+  await planned(() => run(client, suspects(t, { ...again, limit: 5, from: BOTTOM, below: SKY })))
   await planned(() => client.query(`select * from posthaste.receive($1, 2)`, [b.queue]))
   await planned(() => client.query('select * from posthaste.backlog($1)', [b.queue]))
   await planned(() => run(client, readyQueues(t, { queues: [b.number] })))
+  await planned(() => run(client, lowestReady(t, { queue: b.number, from: BOTTOM })))
+  await planned(() => run(client, lookAtQueues(t, { queues: [b.number], grounds: BOTTOM })))
   await planned(() => run(client, recoverLeases(t, { limit: 10 })))
 }
 

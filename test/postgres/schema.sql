@@ -1321,8 +1321,8 @@ language sql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function look_at_queues(_queues integer[])
-returns TABLE(queue integer, ready boolean, closed text, closed_ms double precision, reason text, half_open boolean, flow text)
+create function look_at_queues(_queues integer[], _grounds bigint[])
+returns TABLE(queue integer, lowest bigint[], top bigint, closed text, closed_ms double precision, reason text, half_open boolean, flow text)
 language sql stable
   set enable_seqscan=off
   set jit=off
@@ -1331,6 +1331,16 @@ language sql stable
 create function look_between(_id bigint, _a ticks, _b ticks, _floor bigint, _chunk integer, OUT state text, OUT edge bigint)
 returns record
 language plpgsql immutable
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
+create function lowest_ready(_queue integer, _from bigint[], OUT lowest bigint[], OUT top bigint)
+returns record
+language plpgsql stable
+  set enable_bitmapscan=off
+  set enable_indexonlyscan=off
+  set enable_seqscan=off
+  set enable_sort=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -2038,7 +2048,7 @@ language sql stable
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function suspects(_queue integer, _limit integer, _below bigint[])
+create function suspects(_queue integer, _limit integer, _from bigint[], _below bigint[])
 returns TABLE(priority smallint, "position" bigint, message_id uuid, crashes integer)
 language plpgsql
   set enable_bitmapscan=off
