@@ -1,17 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { z } from 'zod'
 import { type Contract, defineMessage, defineTopology, type Guarantee, type PosthasteOptions } from '../../src/index.ts'
 import { service, unaccounted } from '../queue/bench.ts'
 import { cli } from '../support/cli.ts'
-import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { createDatabase } from '../support/database.ts'
+import { test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
-
-let db: TestDatabase
-
-beforeAll(async () => {
-  db = await createDatabase()
-})
-afterAll(() => db.drop())
 
 const V1 = defineMessage('price.set', z.object({ n: z.int(), cents: z.int() }))
 const V2 = defineMessage(
@@ -46,7 +40,7 @@ async function deployed<C extends Contract<'price.set', never, { n: number }>>(
   return { ...deployment, seen }
 }
 
-describe.each<Guarantee>(['exactly-once-effects', 'at-least-once', 'at-most-once'])('%s', (guarantee) => {
+describe.concurrent.each<Guarantee>(['exactly-once-effects', 'at-least-once', 'at-most-once'])('%s', (guarantee) => {
   test('a rolling deployment: old and new producers and consumers on one queue, everything is handled once, in its shape', async () => {
     await using own = await createDatabase()
     const old = await deployed(V1 as never, guarantee, { url: own.url, queue: 'prices' })
@@ -98,7 +92,7 @@ test('a version below the oldest upcaster is a dead letter, whatever the policy'
   expect(await dead).toMatchObject({ reason: 'unknown-version' })
 })
 
-describe('contracts stored with the topology', () => {
+describe.concurrent('contracts stored with the topology', () => {
   test('tell the JSON Schema of each version, whoever declared it, and the command line shows them', async () => {
     await using own = await createDatabase()
     const lax = {

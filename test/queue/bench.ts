@@ -1,5 +1,4 @@
 import pg from 'pg'
-import { onTestFinished } from 'vitest'
 import { z } from 'zod'
 import {
   type Audit,
@@ -11,6 +10,7 @@ import {
   type Topology,
 } from '../../src/index.ts'
 import type { Publishable } from '../../src/outbox.ts'
+import { onTestFinished } from '../support/side-by-side.ts'
 
 export const Order = defineMessage('order.placed', z.object({ n: z.int() }))
 
