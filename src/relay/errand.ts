@@ -31,7 +31,7 @@ export class Errand {
   async move(): Promise<boolean> {
     await this.#timetable.look()
     const recovered = await this.#recovery.recover()
-    const { messages, promoted } = await this.#router.look()
+    const { messages, promoted } = await this.#router.look({ sweep: true })
     return recovered + messages + promoted > 0
   }
 

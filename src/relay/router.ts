@@ -42,11 +42,13 @@ export class Router {
     return this.#routed
   }
 
-  /** Sees everything that had committed before it began, unless another relay had the turn. */
-  async look(): Promise<Cycle> {
+  /**
+   * Sees everything that had committed before it began, unless another relay had the turn. A sweep finds what is due or has lapsed
+   * however long ago; other looks leave that to the next one. @default a sweep where one is due
+   */
+  async look({ sweep = this.#sweeps.due }: { readonly sweep?: boolean } = {}): Promise<Cycle> {
     const { database, tables } = this.#context
     const chunk = this.#chunk
-    const sweep = this.#sweeps.due
     const far = this.#looksBack.due
     const lapses = this.#lapses.due || this.#nextLeaseMs === 0
     const options = { chunk, sweep, backMs: far ? FAR_BACK_MS : BACK_MS, lapses }
