@@ -36,12 +36,16 @@ export class FullQueues {
     this.#options = options
   }
 
-  /** Throws `QueueFull` for the first message that would go to a full queue. */
-  async check(messages: readonly CheckedMessage[]): Promise<void> {
+  /** Throws `QueueFull` for the first message that would go to a full queue; at once, where there is nothing to ask first. */
+  check(messages: readonly CheckedMessage[]): void | Promise<void> {
     const ageMs = performance.now() - this.#askedAt
     const known = this.#queues.length > 0 || this.#options.expected
-    if (known && ageMs > FRESH_MS) await within(PATIENCE_MS, this.#ask())
-    else if (!known && ageMs > SELDOM_MS) void this.#ask()
+    if (known && ageMs > FRESH_MS) return within(PATIENCE_MS, this.#ask()).then(() => this.#refuse(messages))
+    if (!known && ageMs > SELDOM_MS) void this.#ask()
+    this.#refuse(messages)
+  }
+
+  #refuse(messages: readonly CheckedMessage[]): void {
     for (const queue of this.#queues) if (queue.full !== null) refuseFor(queue, queue.full, messages)
   }
 

@@ -113,19 +113,23 @@ export class Outbox {
     return jsonText(answer, this.#limits.payloadBytes, place)
   }
 
-  async #checked(given: Publishable | readonly Publishable[], options?: PublishOptions): Promise<CheckedMessage[]> {
+  #checked(
+    given: Publishable | readonly Publishable[],
+    options?: PublishOptions,
+  ): CheckedMessage[] | Promise<CheckedMessage[]> {
     if (isList(given) && options?.id !== undefined)
       throw new InvalidOption('id', 'it would be the id of every message of the list')
     if (isList(given) && options?.dedupeKey !== undefined)
       throw new InvalidOption('dedupeKey', 'it would be the key of every message of the list')
     const messages = listOf(given).map((one) => prepare(one, options))
-    for (const { contract, payload } of messages) {
-      const parsed = contract?.parse(payload)
-      if (parsed instanceof Promise) await parsed
-    }
+    const parsing = parseAll(messages)
+    return parsing === undefined ? this.#sealed(messages) : parsing.then(() => this.#sealed(messages))
+  }
+
+  #sealed(messages: readonly Message[]): CheckedMessage[] | Promise<CheckedMessage[]> {
     const checked = messages.map((message) => check(message, this.#limits))
     if (!messages.some(({ contract }) => contract?.encrypted.length)) return checked
-    return await Promise.all(checked.map((each, n) => this.#encrypted(messages[n]!, each)))
+    return Promise.all(checked.map((each, n) => this.#encrypted(messages[n]!, each)))
   }
 
   // What was checked as it will be read is now checked as it will be stored, which is larger.
@@ -140,9 +144,10 @@ export class Outbox {
     return { ...checked, payload: text, ...(prints && { fingerprints: prints }) }
   }
 
-  async #append(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
-    if (queryable.session && areAlike(messages)) return await this.#appendAlike(queryable, queryable.session, messages)
-    return await this.#appendCalls(queryable, messages)
+  #append(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
+    const { session } = queryable
+    if (session && areAlike(messages)) return this.#appendAlike(queryable, session, messages)
+    return this.#appendCalls(queryable, messages)
   }
 
   async #appendCalls(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
@@ -154,7 +159,8 @@ export class Outbox {
 
   async #appendAlike(queryable: Queryable, session: object, messages: readonly CheckedMessage[]): Promise<Published[]> {
     const published: Published[] = []
-    for (const some of slices(messages, ({ payload }) => bytesOf(payload!))) {
+    const parts = messages.length === 1 ? [messages] : slices(messages, ({ payload }) => bytesOf(payload!))
+    for (const some of parts) {
       const added =
         some.length > 1 ? await this.#appendMany(queryable, some) : await this.#appendOne(queryable, session, some[0]!)
       if (added) published.push(...some.map(({ envelope }) => ({ id: envelope.id, duplicate: false })))
@@ -224,12 +230,23 @@ export class Outbox {
   }
 
   #answer(given: Publishable | readonly Publishable[], published: Published[]): Published | Published[] {
-    this.#events.emit('published', {
-      messages: published.length,
-      duplicates: published.filter(({ duplicate }) => duplicate).length,
-    })
+    if (this.#events.heard('published'))
+      this.#events.emit('published', {
+        messages: published.length,
+        duplicates: published.filter(({ duplicate }) => duplicate).length,
+      })
     return isList(given) ? published : published[0]!
   }
+}
+
+/** Whether payloads fit their schemas, in their order; a promise from the first on whose schema takes its time. */
+function parseAll(messages: readonly Message[], from = 0): Promise<void> | undefined {
+  for (let n = from; n < messages.length; n += 1) {
+    const { contract, payload } = messages[n]!
+    const parsed = contract?.parse(payload)
+    if (parsed instanceof Promise) return parsed.then(() => parseAll(messages, n + 1))
+  }
+  return undefined
 }
 
 function callsOf(messages: readonly CheckedMessage[]): string[] {

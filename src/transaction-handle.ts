@@ -82,14 +82,15 @@ const LIBRARIES: readonly Library[] = [
 ]
 
 /**
- * Recognises a transaction by what it can do, and refuses with a `TransactionRequired` or `TransactionAborted` what is none
- * or one that can no longer commit. A statement that finds the transaction aborted throws `TransactionAborted` as well.
+ * Recognises a transaction by what it can do, and refuses with a `TransactionRequired` or `TransactionAborted`, thrown or as a
+ * rejection, what is none or one that can no longer commit. A statement that finds the transaction aborted throws `TransactionAborted` as well.
  */
-export async function recognise(handle: unknown): Promise<Recognised> {
+export function recognise(handle: unknown): Recognised | Promise<Recognised> {
   const library = isHandle(handle) ? LIBRARIES.find(({ knows }) => knows(handle)) : undefined
   if (library) {
-    const queryable = await library.open(handle as never)
-    return library.silent?.(handle as never) ? await probe(queryable) : { queryable }
+    const opened = library.open(handle as never)
+    const proved = (queryable: Queryable) => (library.silent?.(handle as never) ? probe(queryable) : { queryable })
+    return opened instanceof Promise ? opened.then(proved) : proved(opened)
   }
   if (isBare(handle)) return probe(through(kindOf(handle), (text, values) => handle.query(text, [...values])))
   throw new TransactionRequired(

@@ -32,19 +32,39 @@ interface Client extends PgTransactionHandle {
 }
 
 /** As `pgClient.open`, for libraries whose transaction stands on a `pg` client, under their own name and advice. */
-export async function openPgClient(client: Client, kind = 'pg client', advice = ADVICE): Promise<Queryable> {
-  while (isBusy(client)) await drained(client)
+export function openPgClient(client: Client, kind = 'pg client', advice = ADVICE): Queryable | Promise<Queryable> {
+  if (isBusy(client)) return drained(client).then(() => openPgClient(client, kind, advice))
   requireTransaction(client, kind, advice)
-  const send: Send = async (text, values, name) => {
-    while (isBusy(client)) await drained(client)
+  const known = ways.get(client)
+  if (known?.kind === kind) return known.way
+  const way = wayInto(client, kind, advice)
+  ways.set(client, { kind, way })
+  return way
+}
+
+// One for a client, whatever transaction it is in: each statement asks anew whether it is in one.
+const ways = new WeakMap<Client, { readonly kind: string; readonly way: Queryable }>()
+
+function wayInto(client: Client, kind: string, advice: string): Queryable {
+  const send: Send = (text, values, name) => {
+    if (isBusy(client)) return drained(client).then(() => send(text, values, name))
     requireTransaction(client, kind, advice)
     if (name !== undefined && isDirect(client))
       return prepared(client, { text, values: [...values], name: nameOf(text, name) })
-    const answer = await client.query(text, [...values])
-    answeredBy(client, Number(answer.rows[0]?.backend))
-    return answer
+    return unprepared(client, text, values)
   }
-  return { ...through(kind, send), ...(isDirect(client) && { session: client }) }
+  return {
+    ...through(kind, send),
+    get session() {
+      return isDirect(client) ? client : undefined
+    },
+  }
+}
+
+async function unprepared(client: Client, text: string, values: readonly unknown[]): Promise<Answer> {
+  const answer = await client.query(text, [...values])
+  answeredBy(client, Number(answer.rows[0]?.backend))
+  return answer
 }
 
 async function prepared(client: Client, statement: object): Promise<Answer> {
