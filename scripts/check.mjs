@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const bin = join(root, 'node_modules', '.bin')
 const COUNTS = join(root, '.posthaste', 'counts')
+const PACKAGE = join(root, '.posthaste', 'package')
 
 const CHECKS = {
   format: ['biome', 'ci', `--colors=${process.stdout.isTTY ? 'force' : 'off'}`, '.'],
@@ -25,6 +26,7 @@ const names = chosen()
 const counted = names.some((name) => ['tests', 'long', 'transactions'].includes(name))
 if (counted) rmSync(COUNTS, { force: true })
 
+const passed = new Set()
 const failures = names.filter((name) => !passes(name))
 if (failures.length > 0) console.error(`\nfailed: ${failures.join(', ')}`)
 if (counted) console.log(counts())
@@ -41,6 +43,7 @@ function passes(name) {
   const more = program === 'vitest' ? args : []
   const started = performance.now()
   const env = { ...process.env, PATH: [dirname(process.execPath), bin, process.env.PATH].join(delimiter) }
+  if (passed.has('exports')) env.POSTHASTE_PACKAGE = PACKAGE
   const { status, error } = spawnSync(program, [...rest, ...more], {
     cwd: root,
     env,
@@ -49,6 +52,7 @@ function passes(name) {
   })
   if (error) console.error(`Cannot run "${program}": ${error.message}`)
   console.log(`${status === 0 ? 'ok    ' : 'failed'} ${name} ${Math.round(performance.now() - started)} ms`)
+  if (status === 0) passed.add(name)
   return status === 0
 }
 

@@ -1,6 +1,6 @@
 // What package.json promises is in the package that npm would publish, for those who import it, type it and install it.
 import { spawnSync } from 'node:child_process'
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pack } from './pack.mjs'
 
@@ -9,7 +9,9 @@ const BUDGET = { packed: 500_000, unpacked: 1_800_000 }
 const BELONGS = /^(dist\/.+\.(js|d\.ts)|migrations\/.+\.sql|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
 
 const { name, exports, bin } = JSON.parse(readFileSync('package.json', 'utf8'))
-const packed = pack(join('.posthaste', 'package'))
+const folder = join('.posthaste', 'package')
+rmSync(folder, { recursive: true, force: true })
+const packed = pack(folder)
 const complaints = packed
   ? [...missing(), ...strangers(), ...tooLarge(), ...(await unimportable()), ...said()]
   : ['it does not build']

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { pack } from '../../scripts/pack.mjs'
 import { ROOT } from '../support/process.ts'
@@ -43,11 +43,19 @@ export class Installation {
   }
 }
 
-/** The tarball of this checkout, in a folder of the installation's. */
+/** The tarball of this checkout, in a folder of the installation's: the one that was just checked, or one that is made now. */
 export function tarballOf(installation: Installation): string {
-  const packed = pack(join(installation.path, '..', `${installation.path.split('/').at(-1)}-tarball`))
-  if (!packed) throw new Error('the package does not build')
-  return packed.file
+  const folder = `${installation.path}-tarball`
+  const { POSTHASTE_PACKAGE: checked } = process.env
+  if (checked === undefined) return packed(folder)
+  cpSync(checked, folder, { recursive: true })
+  return join(folder, globSync('*.tgz', { cwd: folder })[0]!)
+}
+
+function packed(folder: string): string {
+  const made = pack(folder)
+  if (!made) throw new Error('the package does not build')
+  return made.file
 }
 
 // Neither this repository's programs nor its npm run, nor a database that happens to be named.

@@ -45,7 +45,7 @@ const RUNNERS = {
   vitest: [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--config', 'vitest.config.ts'],
 }
 
-test.each(Object.entries(RUNNERS))(
+test.concurrent.each(Object.entries(RUNNERS))(
   'with %s, the processes of a run share the server given, and leave nothing on it',
   async (_, args) => {
     const { url } = inject('server')
@@ -58,7 +58,7 @@ test.each(Object.entries(RUNNERS))(
   },
 )
 
-test('without one, an embedded server is started for all of them', async (context) => {
+test.concurrent('without one, an embedded server is started for all of them', async (context) => {
   if (process.env.TEST_DATABASE_URL) context.skip('a machine that brings its own database may lack the embedded one')
   const { code, output } = await runner(RUNNERS['node:test'], {})
   expect({ code, output }).toEqual({ code: 0, output: expect.any(String) })
