@@ -20,7 +20,7 @@ export interface ThriftOptions {
 export class Thrift {
   readonly #options: ThriftOptions
   readonly #now: () => number
-  #tookMs: readonly number[] = Array<number>(REMEMBERED).fill(0)
+  #tookMs: readonly number[] = []
   #lastAt = Number.NEGATIVE_INFINITY
 
   constructor(options: ThriftOptions, now: () => number = () => performance.now()) {
@@ -42,7 +42,7 @@ export class Thrift {
     return this.#lastAt + this.everyMs
   }
 
-  /** How long after the last one the next is due. By the shortest of the last few: one alone, the first as well, may have waited for something else. */
+  /** How long after the last one the next is due. By the shortest of the last few: one alone may have waited for something else. */
   get everyMs(): number {
     return this.#everyMs(SHARE)
   }
@@ -55,7 +55,8 @@ export class Thrift {
       this.took(this.#now() - startedAt)
       return result
     } catch (error) {
-      this.took(Math.max(this.#now() - startedAt, Math.min(...this.#tookMs)))
+      const known = this.#tookMs.length === 0 ? 0 : Math.min(...this.#tookMs)
+      this.took(Math.max(this.#now() - startedAt, known))
       throw error
     }
   }
@@ -67,6 +68,6 @@ export class Thrift {
 
   #everyMs(share: number): number {
     const { everyMs, mostMs } = this.#options
-    return Math.min(Math.max(everyMs, Math.min(...this.#tookMs) / share), mostMs)
+    return Math.min(Math.max(everyMs, Math.min(...this.#tookMs, mostMs) / share), mostMs)
   }
 }
