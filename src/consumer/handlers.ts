@@ -107,37 +107,34 @@ export class Handlers {
     row: Claimed,
     { queue, flow }: { readonly queue: QueueSettings; readonly flow: Flow },
     attempt: number,
-  ): Prepared | Verdict | Promise<Prepared | Verdict> {
+  ): Step {
     const ended = withoutAttempt(row, flow.settings)
     if (ended) return ended
     const known = this.#byType.get(row.body!.type)
     if (!known) return this.#unknown(row, queue, attempt)
     const { contract } = known
-    const refuse = (error: unknown) => (isForNewer(error, queue) ? leftToNewer(error) : unreadable(error))
-    if (row.body!.version > contract.version)
-      return refuse(new UnknownVersion(contract.name, row.body!.version, contract.version))
-    return then(this.#opened(row), {
-      next: (payload) => {
-        const reading = attemptTo(() => contract.parse(payload, row.body!.version))
-        return then(reading, { next: (read) => open(row, queue, attempt, known, read), refuse })
-      },
-      refuse: (error) => locked(error, attempt, queue.retry),
-    })
+    const { version } = row.body!
+    if (version > contract.version) return refused(new UnknownVersion(contract.name, version, contract.version), queue)
+    return this.#opened(row, queue, attempt, (payload) => read(row, queue, attempt, known, payload))
   }
 
   // Who has no keys and knows no contract, an archive for example, gets what is stored.
-  #unknown(row: Claimed, queue: QueueSettings, attempt: number): Prepared | Verdict | Promise<Prepared | Verdict> {
+  #unknown(row: Claimed, queue: QueueSettings, attempt: number): Step {
     const handler = this.#otherwise
     if (!handler) return unattemptable('unknown-type')
-    const payload = this.#keys ? this.#opened(row) : { value: plainPayload(row) }
-    return then(payload, {
-      next: (value) => open(row, queue, attempt, { handler, batch: false }, value),
-      refuse: (error) => locked(error, attempt, queue.retry),
-    })
+    const next = (payload: unknown) => open(row, queue, attempt, { handler, batch: false }, payload)
+    return this.#keys ? this.#opened(row, queue, attempt, next) : next(plainPayload(row))
   }
 
-  #opened(row: Claimed): Tried {
-    return attemptTo(() => clearPayload(row, this.#keys))
+  #opened(row: Claimed, { retry }: QueueSettings, attempt: number, next: (payload: unknown) => Step): Step {
+    let payload: unknown
+    try {
+      payload = clearPayload(row, this.#keys)
+    } catch (error) {
+      return locked(error, attempt, retry)
+    }
+    if (!(payload instanceof Promise)) return next(payload)
+    return payload.then(next, (error) => locked(error, attempt, retry))
   }
 
   #add(contract: AnyContract, known: Known): void {
@@ -151,26 +148,26 @@ export class Handlers {
   }
 }
 
-/** What came of a step that may be asynchronous: its value, or what it threw. */
-type Tried = { readonly value: unknown } | { readonly error: unknown } | Promise<{ readonly value: unknown }>
-
+/** It may take a while: a key that is looked for, a schema that asks somebody. */
 type Step = Prepared | Verdict | Promise<Prepared | Verdict>
 
-function attemptTo(step: () => unknown): Tried {
+// Synchronous if the schema is.
+function read(row: Claimed, queue: QueueSettings, attempt: number, known: Known, payload: unknown): Step {
+  let reading: unknown
   try {
-    const value = step()
-    return value instanceof Promise ? value.then((settled) => ({ value: settled })) : { value }
+    reading = known.contract.parse(payload, row.body!.version)
   } catch (error) {
-    return { error }
+    return refused(error, queue)
   }
+  if (!(reading instanceof Promise)) return open(row, queue, attempt, known, reading)
+  return reading.then(
+    (payload) => open(row, queue, attempt, known, payload),
+    (error) => refused(error, queue),
+  )
 }
 
-function then(
-  tried: Tried,
-  { next, refuse }: { readonly next: (value: unknown) => Step; readonly refuse: (error: unknown) => Verdict },
-): Step {
-  if (tried instanceof Promise) return tried.then(({ value }) => next(value), refuse)
-  return 'error' in tried ? refuse(tried.error) : next(tried.value)
+function refused(error: unknown, queue: QueueSettings): Verdict {
+  return isForNewer(error, queue) ? leftToNewer(error) : unreadable(error)
 }
 
 function isForNewer(error: unknown, { newerVersions }: QueueSettings): error is UnknownVersion {

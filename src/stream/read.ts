@@ -84,6 +84,8 @@ export async function* readLog(
   } catch (error) {
     if (!over.signal.aborted) throw error
   } finally {
+    // a look that is under way is for nobody
+    over.abort()
     reader.end()
     signal?.removeEventListener('abort', end)
   }

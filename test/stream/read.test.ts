@@ -151,7 +151,7 @@ test('a reader is woken by the relay of another process', async () => {
   const read = gathered(
     readLog(
       { context, claims: new ClaimLoop(context, { pollIntervalMs: 3_600_000 }), stream: b.stream, pollMs: 3_600_000 },
-      { signal: stopper().signal },
+      { from: 'earliest', signal: stopper().signal },
     ),
   )
   for (let count = 1; count <= 5; count += 1) {
