@@ -35,11 +35,12 @@ declare
   name text;
   made text;
 begin
-  foreach name in array array['between_ticks_below', 'between_ticks_after'] loop
+  foreach name in array array['between_ticks', 'between_ticks_below', 'between_ticks_after'] loop
     made := pg_get_functiondef(format('%I.%I', current_schema(), name)::regproc);
     made := replace(made, name || '(', 'rows_' || name || '(');
     made := regexp_replace(made, 'RETURNS TABLE\([^)]*\)', format('RETURNS SETOF %I.outbox', current_schema()));
     made := replace(made, 'select id, message_id, exchange, routing_key, type, priority, deliver_at, headers', 'select *');
+    made := replace(made, 'select m.id, m.message_id, m.exchange, m.routing_key, m.type, m.priority, m.deliver_at, m.headers', 'select m.*');
     execute made;
   end loop;
 end $$;
@@ -61,6 +62,9 @@ begin
       where id > greatest(_after, _a.floor_id) and id <= _edge and (id > _a.top_id or not pg_visible_in_snapshot(xid, _a.snapshot))
       order by id
       limit _limit;
+  elsif _state = 'between' then
+    -- those beyond B's top come last
+    return query select * from rows_between_ticks(_a.snapshot, _b.snapshot, _a.floor_id, _limit) where id <= _edge;
   else
     return query select * from rows_between_ticks_below(_a.snapshot, _b.snapshot, _a.floor_id, _edge, _limit);
   end if;

@@ -40,8 +40,9 @@ const LOOK_ROWS = { alone: 500, shared: 2_000 }
 /** So many looks are read ahead of a strand while others have nothing to do; then it gives its lanes up, to be read for on their own. */
 const FAR_BEHIND = 4
 /**
- * While messages keep coming, a look and what it brings are followed by a rest of some times as long, so that the next one brings more:
- * looks, transactions and positions are few when they are dear, and what comes after a silence waits for nothing.
+ * While messages keep coming, a look and what it brings are followed by a rest of some times as long, for all groups of the process that
+ * read the stream, so that the next one brings more: looks, transactions and positions are few when they are dear, and what
+ * comes after a silence waits for nothing.
  */
 const REST = { minMs: 10, maxMs: 100, times: 5 }
 const IDLE_PASS_MS = 1_000
@@ -351,7 +352,8 @@ export class StreamRunning<Tx> {
       cohort.feed(look)
       // who was woken while it looked has not seen what that was for
       if (this.#wokenAt >= look.askedAt) cohort.drained = false
-      cohort.restUntil = more ? 0 : began + restMs(performance.now() - began + cohort.workMs)
+      const spentMs = performance.now() - began + cohort.workMs
+      cohort.restUntil = more ? 0 : began + restMs(spentMs * this.#window.readersOf(number))
       this.#backoff.reset()
       if (replay && cohort.drained) this.#keep(this.#passIdle())
     } catch (error) {

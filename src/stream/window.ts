@@ -40,16 +40,21 @@ export class LogWindow {
 
   /** A group reads the stream from now on; what it returns ends that. */
   enlist(queue: number): () => void {
-    this.#readers.set(queue, this.#readersOf(queue) + 1)
+    this.#readers.set(queue, this.readersOf(queue) + 1)
     return () => {
-      this.#readers.set(queue, this.#readersOf(queue) - 1)
+      this.#readers.set(queue, this.readersOf(queue) - 1)
       for (const [key, kept] of this.#kept) if (kept.queue === queue) this.#kept.delete(key)
     }
   }
 
-  /** Whether several groups read the stream. */
+  /** How many groups of the process read the stream. */
+  readersOf(queue: number): number {
+    return this.#readers.get(queue) ?? 0
+  }
+
+  /** Whether several do. */
   shares(queue: number): boolean {
-    return this.#readersOf(queue) > 1
+    return this.readersOf(queue) > 1
   }
 
   async look(from: ReadFrom): Promise<Look> {
@@ -78,7 +83,7 @@ export class LogWindow {
   async #take(key: string, shared: Shared): Promise<Look> {
     shared.takers += 1
     const look = await shared.look
-    if (shared.takers >= this.#readersOf(shared.queue)) this.#forget(key, shared)
+    if (shared.takers >= this.readersOf(shared.queue)) this.#forget(key, shared)
     return look
   }
 
@@ -112,10 +117,6 @@ export class LogWindow {
     const foremost = this.#foremost.get(queue)
     if (!foremost || !isFresh(foremost) || BigInt(foremost.tick) <= BigInt(from.tick)) return undefined
     return { tick: foremost.tick }
-  }
-
-  #readersOf(queue: number): number {
-    return this.#readers.get(queue) ?? 0
   }
 
   async #ask(from: ReadFrom): Promise<Look> {
