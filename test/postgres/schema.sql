@@ -1961,6 +1961,16 @@ language plpgsql
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
+create function rows_between_ticks(_a pg_snapshot, _b pg_snapshot, _floor bigint, _limit integer)
+returns SETOF outbox
+language plpgsql
+  set enable_hashjoin=off
+  set enable_mergejoin=off
+  set enable_seqscan=off
+  set jit=off
+  set plan_cache_mode=force_generic_plan
+  set search_path=⟨schema⟩, pg_temp;
+
 create function rows_between_ticks_after(_a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _limit integer)
 returns SETOF outbox
 language plpgsql
