@@ -18,12 +18,12 @@ import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 import { firstLine, lives, ROOT, scratch, spawnScript, within } from '../support/process.ts'
 import { run } from '../support/server.ts'
 
-const FAST = { settings: { fsync: 'off' } }
+const FAST = { settings: { fsync: 'off' }, inMemory: true }
 const isRoot = process.getuid?.() === 0
 
 const HOLD = `
   import { startEmbeddedPostgres } from './src/embedded/index.ts'
-  const server = await startEmbeddedPostgres({ settings: { fsync: 'off' } })
+  const server = await startEmbeddedPostgres({ settings: { fsync: 'off' }, inMemory: true })
   console.log(JSON.stringify({ pid: server.pid, url: server.url, dataDir: server.dataDir }))
   setInterval(() => {}, 1000)
 `
@@ -117,7 +117,7 @@ describe('an embedded server', () => {
   test('that was released outlives its process and is not swept away by the next, until it is stopped', async () => {
     const child = spawnScript(`
       import { startEmbeddedPostgres } from './src/embedded/index.ts'
-      const server = await startEmbeddedPostgres({ settings: { fsync: 'off' } })
+      const server = await startEmbeddedPostgres({ settings: { fsync: 'off' }, inMemory: true })
       const { url } = server
       console.log(JSON.stringify({ url, ...server.release() }))
       await server.stop()

@@ -29,10 +29,10 @@ let made = 0
 
 /** A migrated database of one's own on the server of this run, in some 30 ms: once per test file, or per test that wants to be alone. */
 export async function createDatabase(): Promise<TestDatabase> {
-  const { url: server, template, prefix } = inject('server')
+  const { url: server, clone, prefix } = inject('server')
   made += 1
   const name = `${prefix}_${process.pid}_${made}`
-  await run(server, `create database ${name} template ${template}`)
+  await run(server, `create database ${name} ${clone}`)
   const url = databaseUrl(server, name)
   const pool = quietPool(url)
   const drop = async () => {
@@ -44,7 +44,11 @@ export async function createDatabase(): Promise<TestDatabase> {
 
 /** A migrated server of one's own, for tests that hold transactions open, kill the postmaster or need other settings. */
 export async function lonelyServer(options: EmbeddedPostgresOptions = {}): Promise<LonelyServer> {
-  const server = await startEmbeddedPostgres({ ...options, settings: { ...TEST_SETTINGS, ...options.settings } })
+  const server = await startEmbeddedPostgres({
+    inMemory: true,
+    ...options,
+    settings: { ...TEST_SETTINGS, ...options.settings },
+  })
   await run(server.url, 'create database lonely')
   const url = server.urlOf('lonely')
   await applyMigrations(url)

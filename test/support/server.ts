@@ -6,8 +6,8 @@ import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** A superuser's url of the one server of this run, the template to clone, and how this run's databases begin. */
-    server: { readonly url: string; readonly template: string; readonly prefix: string }
+    /** A superuser's url of the one server of this run, how its template is cloned, and how this run's databases begin. */
+    server: { readonly url: string; readonly clone: string; readonly prefix: string }
   }
 }
 
@@ -25,8 +25,17 @@ export default async function server(project: TestProject): Promise<() => Promis
   const { url, stop } = await theServer(prefix)
   const template = `${prefix}_template`
   await makeTemplate(url, template)
-  project.provide('server', { url, template, prefix })
+  project.provide('server', { url, clone: `template ${template} ${await strategy(url)}`, prefix })
   return stop
+}
+
+/** Where nothing is synced, copying files is half the work of writing a database to the log. */
+async function strategy(url: string): Promise<string> {
+  const { rows } = await run(
+    url,
+    `select current_setting('fsync') = 'off' and current_setting('server_version_num')::int >= 150000 as copies`,
+  )
+  return rows[0].copies ? 'strategy file_copy' : ''
 }
 
 interface Served {
