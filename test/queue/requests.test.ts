@@ -27,6 +27,12 @@ beforeAll(async () => {
 afterAll(() => db.drop())
 
 const waiting = async () => (await db.pool.query('select count(*)::int as n from posthaste.requests')).rows[0].n
+const overByTheServersClock = async () =>
+  (
+    await db.pool.query(
+      'select bool_and(expires_at <= clock_timestamp()) as over from posthaste.outbox where expires_at is not null',
+    )
+  ).rows[0].over
 const lateReplies = async () =>
   (await db.pool.query(`select coalesce(sum(n), 0)::int as n from posthaste.counters() where counter = 'late-replies'`))
     .rows[0].n
@@ -74,6 +80,7 @@ test('a request that nobody answers in time ends, and expires before somebody be
     contract: 'quote.get',
   })
   expect(await waiting()).toBe(0)
+  await until(overByTheServersClock)
   const late = service(db.url, topology)
   const seen: unknown[] = []
   late.posthaste.consumer('quotes').reply(GetQuote, ({ payload }) => {
