@@ -17,6 +17,17 @@ begin
   return pg_current_xact_id();
 end $$;
 
+-- The same for a statement that adds many messages: one try for all of them.
+create or replace function xid_of_many() returns xid8
+language plpgsql set search_path from current
+as $$
+begin
+  if pg_try_advisory_xact_lock_shared(lock_class(), lock_object('sleep')) then
+    return pg_current_xact_id();
+  end if;
+  return wake_relay(current_schema());
+end $$;
+
 do $$
 begin
   if not exists (

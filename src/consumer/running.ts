@@ -48,6 +48,10 @@ const NOTICED_MS = 1_000
 
 const EVERY_FEW_SWEEPS = 5
 
+// What claims under way ask for together; and so many claims are no matter. Where a batch is small more of them are.
+const ASKED_AT_ONCE = 2_000
+const CLAIMS_AT_ONCE = 10
+
 const NOTHING: Taken = Object.freeze({ asked: 1, claimed: 0 })
 
 /** A consumer between its start and its stop. */
@@ -94,9 +98,13 @@ export class Running<Tx> {
     this.#depth = new Depth(this.#seat)
     this.#own = new OwnRows(this.#seat)
     this.#crashes = new Crashes(this.#seat, this.#own)
-    this.#mode = this.#modeOf(options)
+    const changed = (from: number, to: number) =>
+      context.events.emit('batch-size-changed', { queue: place.queue.name, from, to })
+    const size = new BatchSize(options.batchSize, { changed })
+    this.#mode = modeOf(this.#seat, options, { floors: this.#floors, own: this.#own, size })
     this.#slots = new Slots({
       concurrency: options.concurrency,
+      mostClaims: () => Math.max(CLAIMS_AT_ONCE, Math.ceil(ASKED_AT_ONCE / size.next)),
       take: (claimed) => this.#take(claimed),
       mayRest: () => context.listener.healthy,
       onError: (error) => this.#failed(error),
@@ -136,14 +144,6 @@ export class Running<Tx> {
     for (const attempt of this.#seat.attempts) attempt.cut(stopped, ABORT_GRACE_MS)
     await within(ABORT_GRACE_MS + LAST_WORDS_MS, this.#slots.idle())
     return unfinished
-  }
-
-  #modeOf(options: Required<ConsumerOptions>): Mode {
-    const { context, queue } = this.#place
-    const changed = (from: number, to: number) =>
-      context.events.emit('batch-size-changed', { queue: queue.name, from, to })
-    const size = new BatchSize(options.batchSize, { changed })
-    return modeOf(this.#seat, options, { floors: this.#floors, own: this.#own, size })
   }
 
   #see(look: QueueLook | undefined, askedAt?: number): void {

@@ -12,6 +12,8 @@ export interface SlotsOptions {
   readonly take: (claimed: (taken: Taken) => void) => Promise<Taken>
   /** Whether a take that brought less than was asked means that the queue is empty until somebody wakes us. */
   readonly mayRest: () => boolean
+  /** How many claims may be under way at once. @default as many as there are slots */
+  readonly mostClaims?: () => number
   readonly onError: (error: unknown) => void
 }
 
@@ -20,10 +22,13 @@ export interface SlotsOptions {
  *
  * A wake that comes while a claim is under way is remembered, because what it tells of may have been committed after the
  * claim had looked.
+ *
+ * Claims that are under way together pass over each other's rows, so beyond some of them one waits for another to be answered.
  */
 export class Slots {
   readonly #options: SlotsOptions
   readonly #busy = new Set<Promise<void>>()
+  readonly #waiting: (() => void)[] = []
   #claiming = 0
   #woken = false
   #open = true
@@ -58,6 +63,12 @@ export class Slots {
     return true
   }
 
+  /** For so many claims more. */
+  get #room(): number {
+    const { concurrency, mostClaims } = this.#options
+    return Math.max(1, mostClaims?.() ?? concurrency) - this.#claiming
+  }
+
   get #full(): boolean {
     return this.#busy.size >= this.#options.concurrency
   }
@@ -73,6 +84,10 @@ export class Slots {
 
   async #work(): Promise<void> {
     while (this.#open) {
+      if (this.#room <= 0) {
+        await new Promise<void>((resolve) => this.#waiting.push(resolve))
+        continue
+      }
       const { asked, claimed } = await this.#take()
       if (this.#woken) continue
       if (claimed === 0 || (claimed < asked && this.#options.mayRest())) return
@@ -87,6 +102,7 @@ export class Slots {
       if (told) return
       told = true
       this.#claiming -= 1
+      for (const next of this.#waiting.splice(0, Math.max(0, this.#room))) next()
       if (taken.claimed > 0 && (taken.claimed === taken.asked || this.#woken)) this.#start()
     }
     try {

@@ -8,12 +8,13 @@ interface Take {
 }
 
 /** Slots whose takes are told and ended by the test. */
-function bench(concurrency: number, mayRest = true) {
+function bench(concurrency: number, mayRest = true, mostClaims = concurrency) {
   const takes: Take[] = []
   const errors: unknown[] = []
   const slots = new Slots({
     concurrency,
     mayRest: () => mayRest,
+    mostClaims: () => mostClaims,
     onError: (error) => void errors.push(error),
     take: (tell) => new Promise((resolve) => takes.push({ tell, end: resolve })),
   })
@@ -93,6 +94,41 @@ test('after close nothing begins, and idle waits for what is under way', async (
   expect(takes).toHaveLength(2)
   takes[0]!.end(FULL)
   takes[1]!.end(FULL)
+  await slots.idle()
+  expect(takes).toHaveLength(2)
+})
+
+test('no more claims are under way than may be, and the next begins when one is answered', async () => {
+  const { slots, takes } = bench(5, true, 2)
+  slots.wake()
+  for (let answered = 0; answered < 4; answered += 1) {
+    await settled()
+    takes[answered]!.tell(FULL)
+  }
+  await settled()
+  expect(slots.busy).toBe(5)
+  expect(takes).toHaveLength(5)
+  for (const take of takes.splice(0)) take.end(FULL)
+  await settled()
+  expect(takes).toHaveLength(2)
+  takes[0]!.tell(FULL)
+  await settled()
+  expect(takes).toHaveLength(3)
+})
+
+test('a slot that waits for its turn when the slots are closed claims nothing', async () => {
+  const { slots, takes } = bench(2, true, 1)
+  slots.wake()
+  await settled()
+  takes[0]!.tell(FULL)
+  await settled()
+  expect(takes).toHaveLength(2)
+  takes[0]!.end(FULL)
+  await settled()
+  expect(takes).toHaveLength(2)
+  slots.close()
+  takes[1]!.tell(NONE)
+  takes[1]!.end(NONE)
   await slots.idle()
   expect(takes).toHaveLength(2)
 })

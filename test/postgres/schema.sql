@@ -2260,3 +2260,9 @@ language plpgsql
 create function without_words(_fact jsonb)
 returns jsonb
 language sql immutable;
+
+create function xid_of_many()
+returns xid8
+language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
