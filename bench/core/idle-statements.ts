@@ -8,7 +8,8 @@ import { rounded, type Workload } from '../stand/workload.ts'
 
 const RELAYS = [1, 2, 5]
 const WINDOW_MS = 20_000
-const SETTLE_MS = 5_000
+// What was done last is swept after, ten seconds later at most.
+const SETTLE_MS = 12_000
 const TRIES = 40
 
 interface Combination {
