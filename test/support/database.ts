@@ -7,6 +7,7 @@ import {
   startEmbeddedPostgres,
 } from '../../src/embedded/index.ts'
 import { applyMigrations, databaseUrl, run, TEST_SETTINGS } from './server.ts'
+import { until } from './until.ts'
 
 export interface TestDatabase {
   readonly url: string
@@ -40,6 +41,14 @@ export async function createDatabase(): Promise<TestDatabase> {
     await run(server, `drop database if exists ${name} with (force)`)
   }
   return { url, pool, drop, [Symbol.asyncDispose]: drop }
+}
+
+const OTHERS = 'select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()'
+
+/** Some libraries are done before their sessions are, and would not bear to see one terminated when the database is dropped. */
+export async function leftByAll({ url, pool }: TestDatabase): Promise<void> {
+  await pool.end()
+  await until(async () => (await run(url, OTHERS)).rows.length === 0)
 }
 
 /** A migrated server of one's own, for tests that hold transactions open, kill the postmaster or need other settings. */

@@ -4,7 +4,7 @@ import { PgBoss } from 'pg-boss'
 import { expect, test } from 'vitest'
 import { defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
 import { BLOCKS } from '../docs/blocks.ts'
-import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { createDatabase, leftByAll, type TestDatabase } from '../support/database.ts'
 
 const HOUR_S = 3_600
 
@@ -50,6 +50,7 @@ test('what pg-boss has not begun is moved once, and what it has begun is left to
   const left = await database.pool.query(`select data ->> 'orderId' as order, state::text from pgboss.job`)
   expect(left.rows).toEqual([{ order: 'begun', state: 'active' }])
   await boss.stop({ graceful: false })
+  await leftByAll(database)
 })
 
 test('what graphile-worker has not begun is moved once, and what it has begun is left to it', async () => {
@@ -76,4 +77,5 @@ test('what graphile-worker has not begun is moved once, and what it has begun is
   ])
   expect((await database.pool.query('select from graphile_worker._private_jobs')).rowCount).toBe(0)
   await utils.release()
+  await leftByAll(database)
 })

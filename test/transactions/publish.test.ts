@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { defineMessage, defineTopology, Posthaste, pgDatabase } from '../../src/index.ts'
-import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { createDatabase, leftByAll, type TestDatabase } from '../support/database.ts'
 import { run } from '../support/server.ts'
-import { until } from '../support/until.ts'
 import type { Opened, Subject } from './subject.ts'
 
 const names = [
@@ -36,8 +35,6 @@ const HARD = {
   long: 'x'.repeat(100_000),
 }
 
-const OTHERS = 'select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()'
-
 describe.each(subjects)('in a transaction of $name', (subject) => {
   let database: TestDatabase
   let posthaste: Posthaste<unknown>
@@ -56,9 +53,7 @@ describe.each(subjects)('in a transaction of $name', (subject) => {
   beforeEach(() => run(database.url, 'delete from orders; delete from posthaste.outbox'))
   afterAll(async () => {
     await user[Symbol.asyncDispose]()
-    await database.pool.end()
-    // Some libraries are done before their sessions are, and would not bear to see one terminated.
-    await until(async () => (await run(database.url, OTHERS)).rows.length === 0)
+    await leftByAll(database)
     await database.drop()
   })
 
