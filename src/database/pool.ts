@@ -56,10 +56,17 @@ export function serverOf(options: unknown): string {
   return `${host ?? PGHOST ?? 'localhost'}:${port ?? PGPORT ?? 5432}/${database ?? PGDATABASE ?? ''}`
 }
 
-// A pool tells of clients that die while idle by an event that ends the process when nobody listens. What it costs is known already: the client is gone.
+// A pool tells of clients that die while idle by an event that ends the process when nobody listens, and so does a client that
+// dies in the moment in which the pool has handed it over: the server may say that it terminates it in the packet of its greeting.
+// What either costs is known already: the client is gone, and what is asked of it rejects.
 export function quieten(pool: object): void {
   const emitter = pool as Partial<EventEmitter>
   if (emitter.listenerCount?.('error') === 0) emitter.on?.('error', ignore)
+  if (!emitter.listeners?.('connect').includes(quietenClient)) emitter.on?.('connect', quietenClient)
+}
+
+function quietenClient(client: Partial<EventEmitter>): void {
+  client.on?.('error', ignore)
 }
 
 export function ignore(): void {}

@@ -4,6 +4,7 @@ import { pgDatabase } from '../../src/databases/pg.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { pooler } from '../support/pooler.ts'
 import { firstLine, spawnScript, within } from '../support/process.ts'
+import { proxyBefore } from '../support/proxy.ts'
 import { promisesOfADatabase, sessionOf } from './conformance.ts'
 
 const adapter = {
@@ -82,6 +83,24 @@ describe('pgDatabase', () => {
       { env: { ...process.env, DATABASE_URL: scratch.url } },
     )
     expect(await firstLine(child)).toBe('over')
+    await within(5_000, () => child.exitCode === 0)
+  })
+
+  test('a connection that is terminated as soon as it is there rejects what is asked, and ends no process', async () => {
+    await using proxy = await proxyBefore(scratch.url)
+    proxy.terminateNext()
+    const child = spawnScript(
+      `import pg from 'pg'
+       import { pgDatabase } from './src/index.ts'
+       const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL })
+       const database = pgDatabase(pool)
+       const rejected = await database.query('select 1 as one', []).then(() => false, () => true)
+       const { rows } = await database.query('select 1 as one', [])
+       await pool.end()
+       console.log(JSON.stringify({ rejected, rows }))`,
+      { env: { ...process.env, DATABASE_URL: proxy.url } },
+    )
+    expect(JSON.parse(await firstLine(child))).toEqual({ rejected: true, rows: [{ one: 1 }] })
     await within(5_000, () => child.exitCode === 0)
   })
 
