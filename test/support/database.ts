@@ -26,8 +26,6 @@ export interface LonelyServer {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-const GRACE_MS = 150
-
 let made = 0
 
 /** A migrated database of one's own on the server of this run, in some 30 ms: once per test file, or per test that wants to be alone. */
@@ -40,8 +38,6 @@ export async function createDatabase(): Promise<TestDatabase> {
   const pool = quietPool(url)
   const drop = async () => {
     if (!pool.ended) await pool.end()
-    // One that is just ending would not bear to be terminated; one that stays is.
-    await until(() => isLeft(url), { timeoutMs: GRACE_MS }).catch(() => {})
     await run(server, `drop database if exists ${name} with (force)`)
   }
   return { url, pool, drop, [Symbol.asyncDispose]: drop }
@@ -52,11 +48,7 @@ const OTHERS = 'select from pg_stat_activity where datname = current_database() 
 /** Some libraries are done before their sessions are, and would not bear to see one terminated when the database is dropped. */
 export async function leftByAll({ url, pool }: TestDatabase): Promise<void> {
   await pool.end()
-  await until(() => isLeft(url))
-}
-
-async function isLeft(url: string): Promise<boolean> {
-  return (await run(url, OTHERS)).rows.length === 0
+  await until(async () => (await run(url, OTHERS)).rows.length === 0)
 }
 
 /** A migrated server of one's own, for tests that hold transactions open, kill the postmaster or need other settings. */
