@@ -159,8 +159,7 @@ export class Outbox {
 
   async #appendAlike(queryable: Queryable, session: object, messages: readonly CheckedMessage[]): Promise<Published[]> {
     const published: Published[] = []
-    const parts = messages.length === 1 ? [messages] : slices(messages, ({ payload }) => bytesOf(payload!))
-    for (const some of parts) {
+    for (const some of slices(messages, ({ payload }) => bytesOf(payload!))) {
       const added =
         some.length > 1 ? await this.#appendMany(queryable, some) : await this.#appendOne(queryable, session, some[0]!)
       if (added) published.push(...some.map(({ envelope }) => ({ id: envelope.id, duplicate: false })))

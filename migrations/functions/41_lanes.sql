@@ -240,8 +240,9 @@ begin
   return not exists (select from unnest(doubtful) n where not exists (select from ticks t where t.number = n));
 end $$;
 
--- Appends the position of lanes that the caller's transaction holds, or refuses to (PH014), and what it stands for is to be read again. At the end of a replay they return to where they were. The
--- answer is the number of the position, or 0 when the lanes are somewhere else now.
+-- Appends the position of lanes that the caller's transaction holds, or refuses to (PH014), and what it stands for is to be read
+-- again. At the end of a replay they return to where they were. The answer is the number of the position, or 0 when the lanes are
+-- somewhere else now.
 create or replace function move_lanes(_group integer, _lanes bigint, _base bigint, _tick bigint, _id bigint, _replay integer) returns bigint
 language plpgsql set search_path from current
 as $$

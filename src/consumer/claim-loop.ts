@@ -126,6 +126,7 @@ export class ClaimLoop {
     this.wake(looks.filter(({ ready }) => ready).map(({ queue }) => queue))
     return listener.healthy ? this.#options.pollIntervalMs : this.#options.pollIntervalWithoutListenMs
   }
+
   async #lookAt(queues: readonly number[]): Promise<QueueLook[]> {
     const { database, tables } = this.#context
     const from = (groundOf: (queue: number) => Positions) =>

@@ -129,8 +129,7 @@ export class LoggedRow implements StreamRow, Body {
   }
 
   get size(): number {
-    const [headers, payload, body] = [this.#texts[11], this.#texts[12], this.#texts[13]]
-    return (headers?.length ?? 0) + (payload?.length ?? 0) + (body?.length ?? 0)
+    return carried(this.#texts[11], this.#texts[12], this.#texts[13])
   }
 
   get attempts(): number {
@@ -175,6 +174,12 @@ export function streamRow(found: Row): StreamRow {
 }
 
 /** How many characters and bytes a message carries. */
-export function sizeOf({ payload, body, headers }: Row): number {
-  return (payload?.length ?? 0) + (body?.length ?? 0) + (headers?.length ?? 0)
+export function sizeOf({ headers, payload, body }: Row): number {
+  return carried(headers, payload, body)
+}
+
+type Carried = { readonly length: number } | null | undefined
+
+function carried(headers: Carried, payload: Carried, body: Carried): number {
+  return (headers?.length ?? 0) + (payload?.length ?? 0) + (body?.length ?? 0)
 }

@@ -20,7 +20,7 @@ import { hasCode, isConnectionLoss, isTransient, summarise } from '../rules/erro
 import { hasLane } from '../rules/lane.ts'
 import { Account, type Worked } from './account.ts'
 import type { Piece, Strand } from './cohort.ts'
-import type { StreamMode } from './mode.ts'
+import { type StreamMode, TICK_FORGOTTEN } from './mode.ts'
 import { ParkedAccount } from './parked-account.ts'
 import { Cut, Round, type RoundOptions, Spoilt } from './round.ts'
 import type { StreamSeat } from './seat.ts'
@@ -279,9 +279,6 @@ export function keysOf(rows: readonly StreamRow[]): string[] {
   for (const { body } of rows) if (body?.key != null) keys.add(body.key)
   return [...keys]
 }
-
-/** What was read is to be read again, from where the lanes are. */
-const TICK_FORGOTTEN = 'PH014'
 
 /** Nothing that a message could have done: the connection, the server, or its resources. */
 export function isOutage(error: unknown): boolean {

@@ -2,6 +2,9 @@ import type { Position } from '../postgres/streams.ts'
 import type { Worked } from './account.ts'
 import type { Piece, Strand } from './cohort.ts'
 
+/** A position would name a tick that upkeep has forgotten: what was read is to be read again, from where the lanes are. */
+export const TICK_FORGOTTEN = 'PH014'
+
 /** How messages are worked off and positions are written under a guarantee. */
 export interface StreamMode {
   /** Works off a piece; how far its lanes have come. */

@@ -24,7 +24,7 @@ import { DEFAULT_STREAM } from '../rules/topology.ts'
 import { StreamAtLeastOnce } from './at-least-once.ts'
 import { Cohort, type Replaying, Strand } from './cohort.ts'
 import { StreamExactlyOnce } from './exactly-once.ts'
-import type { StreamMode } from './mode.ts'
+import { type StreamMode, TICK_FORGOTTEN } from './mode.ts'
 import { type Roll, rollOf } from './roll.ts'
 import type { StreamSeat } from './seat.ts'
 import { type LogWindow, windowOf } from './window.ts'
@@ -46,9 +46,8 @@ const FAR_BEHIND = 4
  */
 const REST = { minMs: 10, maxMs: 100, times: 5 }
 const IDLE_PASS_MS = 1_000
-/** A position that the log is not read from any more, and one that may not be written down: both name a tick that upkeep has forgotten. */
+/** A position that the log is not read from any more: it names a tick that upkeep has forgotten. */
 const LOG_TRIMMED = 'PH012'
-const TICK_FORGOTTEN = 'PH014'
 const DEFAULT_BATCH = 100
 const MOST_DUE = 100
 
