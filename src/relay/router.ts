@@ -59,12 +59,12 @@ export class Router {
     return { ...cycle, nextLeaseMs: this.#nextLeaseMs }
   }
 
-  // Of a full look something may be left that is old by now: the next one looks as far.
+  // Of a full look something may be left that is old by now: the next one looks as far. A sweep is a look back as well.
   #learn(cycle: Cycle, { sweep, far }: { readonly sweep: boolean; readonly far: boolean }): void {
     const { promotionMs, lapsesMs, nextLeaseMs } = cycle
     if (promotionMs !== null && cycle.promoted < this.#chunk) {
       if (sweep) this.#sweeps.took(promotionMs + (lapsesMs ?? 0))
-      else if (far) this.#looksBack.took(promotionMs)
+      if (sweep || far) this.#looksBack.took(promotionMs)
     }
     if (lapsesMs === null) return
     if (!sweep) this.#lapses.took(lapsesMs)
