@@ -24,24 +24,8 @@ export interface FactsOf {
 
 /** What is known of a claimed delivery whose message the log still holds. */
 export function factsOf(row: Claimed, { queue, attempt, payload }: FactsOf): DeliveryFacts {
-  const body = row.body!
-  // written out, as it is made for every delivery
   return {
-    id: row.messageId,
-    type: body.type,
-    version: body.version,
-    exchange: body.exchange,
-    routingKey: body.routingKey,
-    key: body.key ?? undefined,
-    priority: 9 - row.priority,
-    headers: headersOf(body),
-    payload,
-    body: body.bytes ?? undefined,
-    contentType: body.contentType ?? undefined,
-    correlationId: body.correlationId ?? undefined,
-    causationId: body.causationId ?? undefined,
-    publishedAt: body.publishedAt,
-    position: row.message,
+    ...messageFactsOf(row, payload),
     queue: queue.name,
     attempt,
     maxAttempts: queue.retry.maxAttempts,

@@ -80,28 +80,8 @@ export interface OpenDelivery<Payload = unknown> {
 
 export function openDelivery<Payload>(facts: DeliveryFacts<Payload>): OpenDelivery<Payload> {
   const outcomes = new Outcomes()
-  // written out, as it is made for every message: what is spread grows as it is made
   const delivery: Delivery<Payload> = {
-    id: facts.id,
-    type: facts.type,
-    version: facts.version,
-    exchange: facts.exchange,
-    routingKey: facts.routingKey,
-    key: facts.key,
-    priority: facts.priority,
-    headers: facts.headers,
-    payload: facts.payload,
-    body: facts.body,
-    contentType: facts.contentType,
-    correlationId: facts.correlationId,
-    causationId: facts.causationId,
-    publishedAt: facts.publishedAt,
-    position: facts.position,
-    queue: facts.queue,
-    attempt: facts.attempt,
-    maxAttempts: facts.maxAttempts,
-    crashes: facts.crashes,
-    errors: facts.errors,
+    ...facts,
     redelivered: facts.attempt > 1 || facts.crashes > 0,
     retry: (request) => outcomes.retry(request),
     deadLetter: (reason) => outcomes.deadLetter(reason),
