@@ -98,6 +98,15 @@ async function settled(queue: TestQueue) {
   return { database, depth, after }
 }
 
+/** A row whose position is given and that is not committed yet, while others come and go. */
+async function begun(queue: TestQueue) {
+  const late = await connection()
+  await late.query('begin')
+  const [position] = await put(late, queue, 1)
+  await leaveDead(queue, 50)
+  return { late, position: position! }
+}
+
 const claiming = (queue: TestQueue, floors = BOTTOM) =>
   claim(tables, { queue: queue.number, consumer: queue.name, limit: 1, floors })
 
@@ -149,10 +158,7 @@ test('a row that is committed seconds after its position was given is found belo
   const queue = await makeQueue(db.pool)
   await leaveDead(queue)
   const { database, after } = await settled(queue)
-  const late = await connection()
-  await late.query('begin')
-  const [position] = await put(late, queue, 1)
-  await leaveDead(queue, 50)
+  const { late, position } = await begun(queue)
   expect(await after(7)).toBe(SKY[PRIORITY])
   expect(await after(7)).toBe(SKY[PRIORITY])
   await late.query('commit')
@@ -164,10 +170,7 @@ test('a row that is committed a minute after its position was given is found by 
   const queue = await makeQueue(db.pool)
   await leaveDead(queue)
   const { depth, after } = await settled(queue)
-  const late = await connection()
-  await late.query('begin')
-  const [position] = await put(late, queue, 1)
-  await leaveDead(queue, 50)
+  const { late, position } = await begun(queue)
   for (const seconds of [1, 20, 20]) expect(await after(seconds)).toBe(SKY[PRIORITY])
   await late.query('commit')
   expect(await after(1)).toBe(SKY[PRIORITY])
