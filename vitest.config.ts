@@ -26,7 +26,8 @@ export default defineConfig(({ mode }) => ({
     globalSetup: ['test/support/server.ts'],
     reporters: ['default', './scripts/counts-reporter.mjs'],
     pool: 'forks',
-    maxWorkers: 2,
+    // Tests wait about as often as they compute: two would leave a sixth of two cores idle.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     hookTimeout: 60_000,
     testTimeout: TIMEOUT_MS[mode] ?? 30_000,

@@ -8,7 +8,7 @@ import { judge, place, type Shop, serve, shopOn, TABLES } from './shop.ts'
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000)
 
 describe.skipIf(noLonelyServer)('a server that crashes', () => {
-  it.each(['SIGQUIT', 'SIGKILL'] as const)(
+  it.concurrent.each(['SIGQUIT', 'SIGKILL'] as const)(
     '%s to the postmaster: everything reconnects, and what was committed takes effect once',
     async (signal) => {
       await using lonely = await lonelyServer({ settings: { fsync: 'on' } })

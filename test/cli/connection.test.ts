@@ -21,7 +21,7 @@ afterAll(() => database.drop())
 const NOBODY = 'postgres://ada:hunter2@127.0.0.1:1/shop'
 
 describe('a database that cannot be reached', () => {
-  test('is told with host, port, user, database and three likely causes, never the password: exit code 3', async () => {
+  test.concurrent('is told with host, port, user, database and three likely causes, never the password: exit code 3', async () => {
     const { code, stdout, stderr } = await cli(['status', '--url', NOBODY])
     expect({ code, stdout }).toEqual({ code: 3, stdout: '' })
     expect(stderr).toContain('Cannot reach "127.0.0.1:1": connection refused')
@@ -31,7 +31,7 @@ describe('a database that cannot be reached', () => {
     expect(stderr).not.toMatch(/hunter2| {4}at /)
   })
 
-  test('is one JSON object with --json', async () => {
+  test.concurrent('is one JSON object with --json', async () => {
     const { code, stderr } = await cli(['audit', '--json'], { env: { DATABASE_URL: NOBODY } })
     expect(code).toBe(3)
     expect(JSON.parse(stderr)).toMatchObject({
@@ -47,7 +47,7 @@ describe('a database that cannot be reached', () => {
     })
   })
 
-  test('ends every command with 3', async () => {
+  test.concurrent('ends every command with 3', async () => {
     const commands = ['migrate', 'relay', 'publish --type x --payload 1', 'peek billing', 'dead list', 'topology show']
     const answers = await Promise.all(commands.map((command) => cli([...command.split(' '), '--url', NOBODY])))
     for (const { code, stderr } of answers) {
@@ -55,7 +55,7 @@ describe('a database that cannot be reached', () => {
     }
   })
 
-  test.each([
+  test.concurrent.each([
     ['a database that does not exist', (url: string) => databaseUrl(url, 'nope'), '"nope" has not been created'],
     [
       'a role that does not exist',
@@ -69,7 +69,7 @@ describe('a database that cannot be reached', () => {
     expect(stderr).not.toContain('hunter2')
   })
 
-  test.each(['ECONNREFUSED', '28P01', 'EPIPE'])('that nobody named is told how it is named (%s)', (code) => {
+  test.concurrent.each(['ECONNREFUSED', '28P01', 'EPIPE'])('that nobody named is told how it is named (%s)', (code) => {
     const target = { host: 'localhost', port: 5432, user: '', database: '', from: UNNAMED }
     const { causes } = new Unreachable(target, Object.assign(new Error(code), { code }))
     expect(causes).toContain('the database is elsewhere: nothing names it; give --url or DATABASE_URL')
@@ -77,21 +77,21 @@ describe('a database that cannot be reached', () => {
     expect(causes.join()).not.toContain(UNNAMED)
   })
 
-  test('shows its stack only when POSTHASTE_DEBUG is set', async () => {
+  test.concurrent('shows its stack only when POSTHASTE_DEBUG is set', async () => {
     const { stderr } = await cli(['status', '--url', NOBODY], { env: { POSTHASTE_DEBUG: '1' } })
     expect(stderr).toContain('    at ')
   })
 })
 
 describe('a schema', () => {
-  test('that is missing: exit code 4, and the command that makes it', async () => {
+  test.concurrent('that is missing: exit code 4, and the command that makes it', async () => {
     for (const command of [['status'], ['relay']]) {
       const { code, stderr } = await cli([...command, '--schema', 'other', '--url', database.url])
       expect({ code, stderr }).toEqual({ code: 4, stderr: 'Cannot find schema "other": run posthaste migrate\n' })
     }
   })
 
-  test('that is behind: exit code 4, also for --check, which names what is pending', async () => {
+  test.concurrent('that is behind: exit code 4, also for --check, which names what is pending', async () => {
     await using behind = await createDatabase()
     await behind.pool.query(
       `delete from posthaste.migrations where name = (select max(name) from posthaste.migrations)`,
@@ -103,7 +103,7 @@ describe('a schema', () => {
     expect(JSON.parse(check.stdout)).toMatchObject({ pending: [expect.stringMatching(/^\d{4}_/)], ran: [] })
   })
 
-  test('is made by migrate, under any name; the second time there is nothing to do', async () => {
+  test.concurrent('is made by migrate, under any name; the second time there is nothing to do', async () => {
     const where = ['--schema', 'shop_mail', '--json', '--url', database.url]
     expect((await cli(['migrate', '--check', ...where])).code).toBe(4)
     const first = await cli(['migrate', ...where])
@@ -123,7 +123,7 @@ describe('a schema', () => {
     expect((await cli(['audit', ...where])).code).toBe(0)
   })
 
-  test('is printed as SQL that psql takes: no database is needed', async () => {
+  test.concurrent('is printed as SQL that psql takes: no database is needed', async () => {
     const { code, stdout } = await cli(['migrate', '--print', '--schema', 'printed'])
     expect(code).toBe(0)
     await database.pool.query(stdout)
@@ -132,7 +132,7 @@ describe('a schema', () => {
 })
 
 describe('the database is named', () => {
-  test('by --url before DATABASE_URL before PG* before posthaste.config.ts', async () => {
+  test.concurrent('by --url before DATABASE_URL before PG* before posthaste.config.ts', async () => {
     using home = scratch()
     writeFileSync(join(home.path, 'posthaste.config.ts'), `export default { url: 'postgres://127.0.0.1:4/config' }`)
     const told = async (args: string[], env: NodeJS.ProcessEnv) => {
@@ -148,7 +148,7 @@ describe('the database is named', () => {
     expect(await told([], {})).toBe(4)
   })
 
-  test('by the variables of libpq', async () => {
+  test.concurrent('by the variables of libpq', async () => {
     const { hostname, port, username, password, pathname } = new URL(database.url)
     const env = {
       PGHOST: hostname,
@@ -168,7 +168,7 @@ describe('posthaste.config.ts', () => {
     return file
   }
 
-  test('gives url, schema, service and topology', async () => {
+  test.concurrent('gives url, schema, service and topology', async () => {
     using home = scratch()
     write(
       home.path,
@@ -204,7 +204,7 @@ describe('posthaste.config.ts', () => {
     })
   })
 
-  test.each([
+  test.concurrent.each([
     [`export default { urll: 'x' }`, 'Unknown option "urll": did you mean "url"?'],
     [`export const url = 'x'`, 'it has no default export'],
     [`throw new Error('boom')`, 'boom'],
@@ -216,7 +216,7 @@ describe('posthaste.config.ts', () => {
     expect(stderr).not.toContain('    at ')
   })
 
-  test('with a promise that nobody awaits ends the command without a stack', async () => {
+  test.concurrent('with a promise that nobody awaits ends the command without a stack', async () => {
     using home = scratch()
     const file = write(home.path, `Promise.reject(new Error('late'))\nexport default {}`)
     const { code, stderr } = await cli(['audit', '--config', file, '--url', database.url])

@@ -9,7 +9,7 @@ const NUMBERED = readdirSync(join(ROOT, 'examples')).filter((name) => /^\d\d-.*\
 const EXAMPLES = [...NUMBERED, 'payments/saga.ts']
 
 describe('every example runs, and prints what it says it prints', () => {
-  it.each(EXAMPLES)('%s', async (name) => {
+  it.concurrent.each(EXAMPLES)('%s', async (name) => {
     await using database = await createDatabase()
     const { stdout, stderr, code } = await runExample(join(ROOT, 'examples', name), database.url)
     expect(stderr).toBe('')

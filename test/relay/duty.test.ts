@@ -11,6 +11,28 @@ import { declareQueue, processOn, publish, readyIds, silentPublisher, sleepLock 
 const NEVER_MS = 60_000
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url))
 
+test.skipIf(noLonelyServer)(
+  'a database that is down is waited for, with a line a second, not a flood',
+  { timeout: 60_000 },
+  async () => {
+    await using lonely = await lonelyServer()
+    await declareQueue(lonely.pool)
+    const one = processOn(lonely.url)
+    await one.start()
+    await one.events.until('relay-on-duty')
+    await lonely.server.crash()
+    const before = one.story.length
+    await new Promise((resolve) => setTimeout(resolve, 3_000))
+    const told = one.story.slice(before).filter(({ name }) => name !== 'upkeep')
+    expect(told.length).toBeLessThan(20)
+    expect(one.times('error')).toBeGreaterThan(0)
+    await lonely.server.restart()
+    const id = await until(() => publish(lonely.pool).catch(() => undefined))
+    await until(async () => (await readyIds(lonely.pool)).has(id))
+    await until(() => one.relay.onDuty, { timeoutMs: 20_000 })
+  },
+)
+
 test('of three relays one is on duty, and two wait', async () => {
   await using db = await createDatabase()
   const relays = [processOn(db.url), processOn(db.url), processOn(db.url)]
@@ -141,28 +163,6 @@ test('a relay whose every connection is terminated, again and again, loses nothi
   await publish(db.pool)
   await routed
 })
-
-test.skipIf(noLonelyServer)(
-  'a database that is down is waited for, with a line a second, not a flood',
-  { timeout: 60_000 },
-  async () => {
-    await using lonely = await lonelyServer()
-    await declareQueue(lonely.pool)
-    const one = processOn(lonely.url)
-    await one.start()
-    await one.events.until('relay-on-duty')
-    await lonely.server.crash()
-    const before = one.story.length
-    await new Promise((resolve) => setTimeout(resolve, 3_000))
-    const told = one.story.slice(before).filter(({ name }) => name !== 'upkeep')
-    expect(told.length).toBeLessThan(20)
-    expect(one.times('error')).toBeGreaterThan(0)
-    await lonely.server.restart()
-    const id = await until(() => publish(lonely.pool).catch(() => undefined))
-    await until(async () => (await readyIds(lonely.pool)).has(id))
-    await until(() => one.relay.onDuty, { timeoutMs: 20_000 })
-  },
-)
 
 const NEVER = { relay: { pollIntervalMs: NEVER_MS } }
 

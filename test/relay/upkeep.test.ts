@@ -2,10 +2,11 @@ import type pg from 'pg'
 import { expect, test } from 'vitest'
 import { UPKEEP_STEPS } from '../../src/relay/upkeep.ts'
 import { createDatabase } from '../support/database.ts'
+import { test as sideBySide } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 import { declareQueue, processOn, publish } from './bench.ts'
 
-test('the relay on duty does every step of upkeep, one at a time', async () => {
+sideBySide('the relay on duty does every step of upkeep, one at a time', async () => {
   await using db = await createDatabase()
   const { start, story } = processOn(db.url, { relay: { upkeepRoundMs: 500 } })
   await start()
@@ -17,7 +18,7 @@ test('the relay on duty does every step of upkeep, one at a time', async () => {
   expect(story.filter(({ name }) => name === 'error')).toEqual([])
 })
 
-test('a relay that stands by leaves upkeep to the one on duty', async () => {
+sideBySide('a relay that stands by leaves upkeep to the one on duty', async () => {
   await using db = await createDatabase()
   const first = processOn(db.url, { relay: { upkeepRoundMs: 500 } })
   await first.start()

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
+import { test } from '../support/side-by-side.ts'
 import { until } from '../support/until.ts'
 import { bench, disordered, EFFECT } from './bench.ts'
 
