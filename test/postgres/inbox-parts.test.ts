@@ -6,7 +6,24 @@ import { upkeep } from './partitions.ts'
 const DAY_MS = 86_400_000
 const RETENTION_MS = 8 * DAY_MS
 
-const alone = () => bench({ alone: true })
+/** A bench whose parts begin today: the database that it is a copy of may have been made yesterday. */
+async function alone(): Promise<Bench> {
+  const b = await bench({ alone: true })
+  while (await upkeep(b, 'make_inbox_part()'));
+  await b.pool.query(`
+    do $$
+    declare part posthaste.inbox_parts;
+    begin
+      for part in select * from posthaste.inbox_parts where from_day < '${day(0)}' order by from_day loop
+        alter table posthaste.inbox detach partition posthaste.inbox_head;
+        execute format('drop table posthaste.%I', part.name);
+        delete from posthaste.inbox_parts where name = part.name;
+        execute format('alter table posthaste.inbox attach partition posthaste.inbox_head for values from (minvalue) to (%L)', posthaste.first_id(part.to_day));
+        update posthaste.inbox_parts set to_day = part.to_day where name = 'inbox_head';
+      end loop;
+    end $$`)
+  return b
+}
 
 const day = (ahead: number) => new Date(Date.now() + ahead * DAY_MS).toISOString().slice(0, 10)
 const partOf = (ahead: number) => `inbox_d${day(ahead).replaceAll('-', '')}`
