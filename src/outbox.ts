@@ -70,9 +70,13 @@ export class Outbox {
     given: Publishable | readonly Publishable[],
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
-    const messages = await this.#checked(given, options)
-    await this.#full?.check(messages)
-    const { queryable, proof } = await recognise(handle)
+    // what is known at once is not waited for
+    const checked = this.#checked(given, options)
+    const messages = checked instanceof Promise ? await checked : checked
+    const depths = this.#full?.check(messages)
+    if (depths !== undefined) await depths
+    const recognised = recognise(handle)
+    const { queryable, proof } = recognised instanceof Promise ? await recognised : recognised
     if (proof === undefined) return this.#answer(given, await this.#append(queryable, messages))
     return this.#answer(given, await this.#appendProven(queryable, messages, proof, handle))
   }
@@ -146,7 +150,10 @@ export class Outbox {
 
   #append(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
     const { session } = queryable
-    if (session && areAlike(messages)) return this.#appendAlike(queryable, session, messages)
+    if (session && areAlike(messages))
+      return messages.length === 1
+        ? this.#appendOne(queryable, session, messages[0]!)
+        : this.#appendAlike(queryable, messages)
     return this.#appendCalls(queryable, messages)
   }
 
@@ -157,27 +164,21 @@ export class Outbox {
     return published
   }
 
-  async #appendAlike(queryable: Queryable, session: object, messages: readonly CheckedMessage[]): Promise<Published[]> {
+  async #appendAlike(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<Published[]> {
     const published: Published[] = []
     for (const some of slices(messages, ({ payload }) => bytesOf(payload!))) {
-      const added =
-        some.length > 1 ? await this.#appendMany(queryable, some) : await this.#appendOne(queryable, session, some[0]!)
-      if (added) published.push(...some.map(({ envelope }) => ({ id: envelope.id, duplicate: false })))
-      else published.push(...(await this.#appendRefused(queryable, some)))
+      const added = await this.#changes(queryable, publishAlike(this.#tables, some))
+      published.push(...(added === some.length ? some.map(asAdded) : await this.#appendRefused(queryable, some)))
     }
     return published
   }
 
-  async #appendOne(queryable: Queryable, session: object, message: CheckedMessage): Promise<boolean> {
-    if (this.#seen.isFresh(session, message.envelope))
-      return await this.#changes(queryable, publishOneUnasked(this.#tables, message), 1)
-    const added = await this.#changes(queryable, publishOne(this.#tables, message), 1)
-    if (added) this.#seen.note(session, message.envelope)
-    return added
-  }
-
-  #appendMany(queryable: Queryable, messages: readonly CheckedMessage[]): Promise<boolean> {
-    return this.#changes(queryable, publishAlike(this.#tables, messages), messages.length)
+  async #appendOne(queryable: Queryable, session: object, message: CheckedMessage): Promise<Published[]> {
+    const fresh = this.#seen.isFresh(session, message.envelope)
+    const query = fresh ? publishOneUnasked(this.#tables, message) : publishOne(this.#tables, message)
+    if ((await this.#changes(queryable, query)) !== 1) return await this.#appendRefused(queryable, [message])
+    if (!fresh) this.#seen.note(session, message.envelope)
+    return [asAdded(message)]
   }
 
   // Alike as they are, one exchange is all that may be missing, or some keys.
@@ -188,9 +189,13 @@ export class Outbox {
     return await this.#appendCalls(queryable, messages)
   }
 
-  async #changes(queryable: Queryable, { name, text, values }: Query<never>, rows: number): Promise<boolean> {
-    const { rowCount } = await this.#ask(() => queryable.query(text, values, { name }))
-    return rowCount === rows
+  /** How many rows a statement added. */
+  async #changes(queryable: Queryable, { name, text, values }: Query<never>): Promise<number | null | undefined> {
+    try {
+      return (await queryable.query(text, values, { name })).rowCount
+    } catch (error) {
+      throw this.#refusal(error)
+    }
   }
 
   async #exists(queryable: Queryable, exchange: string): Promise<boolean> {
@@ -214,18 +219,18 @@ export class Outbox {
     return published
   }
 
-  #run<Result>(queryable: Queryable, query: Query<Result>): Promise<Result[]> {
-    return this.#ask(() => run(queryable, query))
+  async #run<Result>(queryable: Queryable, query: Query<Result>): Promise<Result[]> {
+    try {
+      return await run(queryable, query)
+    } catch (error) {
+      throw this.#refusal(error)
+    }
   }
 
-  async #ask<Answer>(send: () => Promise<Answer>): Promise<Answer> {
-    try {
-      return await send()
-    } catch (error) {
-      if (hasCode(error, '25P02')) throw new TransactionAborted('tx', { cause: error })
-      if (isConnectionLoss(error)) throw new ConnectionLost('tx', summarise(error).message, { cause: error })
-      throw refusal(this.#tables, error)
-    }
+  #refusal(error: unknown): unknown {
+    if (hasCode(error, '25P02')) return new TransactionAborted('tx', { cause: error })
+    if (isConnectionLoss(error)) return new ConnectionLost('tx', summarise(error).message, { cause: error })
+    return refusal(this.#tables, error)
   }
 
   #answer(given: Publishable | readonly Publishable[], published: Published[]): Published | Published[] {
@@ -246,6 +251,10 @@ function parseAll(messages: readonly Message[], from = 0): Promise<void> | undef
     if (parsed instanceof Promise) return parsed.then(() => parseAll(messages, n + 1))
   }
   return undefined
+}
+
+function asAdded({ envelope }: CheckedMessage): Published {
+  return { id: envelope.id, duplicate: false }
 }
 
 function callsOf(messages: readonly CheckedMessage[]): string[] {

@@ -86,7 +86,7 @@ const LIBRARIES: readonly Library[] = [
  * rejection, what is none or one that can no longer commit. A statement that finds the transaction aborted throws `TransactionAborted` as well.
  */
 export function recognise(handle: unknown): Recognised | Promise<Recognised> {
-  const library = isHandle(handle) ? LIBRARIES.find(({ knows }) => knows(handle)) : undefined
+  const library = isHandle(handle) ? libraryOf(handle) : undefined
   if (library) {
     const opened = library.open(handle as never)
     const proved = (queryable: Queryable) => (library.silent?.(handle as never) ? probe(queryable) : { queryable })
@@ -105,6 +105,17 @@ export function outsideOfTransaction(handle: unknown): TransactionRequired {
     kindOf(handle),
     'begin one, and run publish and your own statements through the same connection before COMMIT',
   )
+}
+
+// A client of a pool comes again and again.
+const libraries = new WeakMap<object, Library>()
+
+function libraryOf(handle: object): Library | undefined {
+  const known = libraries.get(handle)
+  if (known !== undefined) return known
+  const library = LIBRARIES.find(({ knows }) => knows(handle))
+  if (library !== undefined) libraries.set(handle, library)
+  return library
 }
 
 function isHandle(handle: unknown): handle is object {

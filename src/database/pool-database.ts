@@ -273,7 +273,8 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
 
   open(portal: object, ...rest: unknown[]): unknown {
     const before = this.#taken()
-    if (before.length > 0) void this.lane.run(() => this.client.query(textOfAll(before))).catch(ignore)
+    if (portal instanceof Volley) portal.follow(before)
+    else if (before.length > 0) void this.lane.run(() => this.client.query(textOfAll(before))).catch(ignore)
     return queryOf(this.client)(portal, ...rest)
   }
 
@@ -471,6 +472,15 @@ type PgCallback = (error: unknown, result?: unknown) => void
 // pg's own three ways: a promise, a callback, and a thing that submits itself (cursors, streams).
 function guardedQuery(asked: Asked, check: (config: unknown) => object | undefined) {
   return (config: unknown, ...rest: unknown[]): unknown => {
+    if (config instanceof Volley) {
+      const answer = asked.lane.run(async () => {
+        check(config)
+        asked.open(config)
+        return await config.answer
+      })
+      answer.catch((error) => config.handleError(error))
+      return config
+    }
     if (submitsItself(config)) {
       check(config)
       return asked.open(config, ...rest)

@@ -31,7 +31,7 @@ interface Field {
 export class Volley {
   readonly answer: Promise<VolleyAnswer>
   readonly #client: PgClient
-  readonly #statements: readonly Prepared[]
+  #statements: readonly Prepared[]
   readonly #asTexts: boolean
   readonly #wire: Wire
   readonly #parses: Parses
@@ -45,6 +45,19 @@ export class Volley {
   readonly #resolve: (answer: VolleyAnswer) => void
   readonly #reject: (error: unknown) => void
   #fault: unknown
+  /** Set by a client that limits the time of its queries: called when the answer is there, or that there is none. */
+  callback: ((error?: unknown) => void) | undefined
+
+  /** Sends statements through a client that volleys fit. */
+  static send(
+    client: PgClient,
+    statements: readonly Prepared[],
+    options?: Pick<StatementOptions, 'asTexts'>,
+  ): Promise<VolleyAnswer> {
+    const volley = new Volley(client, statements, options)
+    void client.query(volley)
+    return volley.answer
+  }
 
   /** Can this client send volleys? The JavaScript client of `pg` can, where it does not pipeline by itself. */
   static fits(client: PgClient): boolean {
@@ -67,6 +80,11 @@ export class Volley {
     this.#asTexts = asTexts
     this.#wire = partsOf(client).connection as Wire
     this.#parses = new Parses(this.#wire)
+  }
+
+  /** Has other statements sent before its own. Called before it is sent. */
+  follow(before: readonly Prepared[]): void {
+    this.#statements = [...before, ...this.#statements]
   }
 
   /** Called by pg when it is this query's turn. */
@@ -129,10 +147,12 @@ export class Volley {
   handleError(error: unknown): void {
     this.#parses.end()
     this.#reject(error)
+    this.callback?.(error)
   }
 
   handleReadyForQuery(): void {
     this.#parses.end()
+    this.callback?.()
     if (this.#fault === undefined)
       this.#resolve({ rows: this.#rows, rowCount: this.#rowCount, commands: this.#commands })
     else this.#reject(this.#fault)

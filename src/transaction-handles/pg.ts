@@ -1,4 +1,5 @@
 import { answeredBy, isDirect, mistrust, nameOf } from '../database/prepared.ts'
+import { isPlain, type Prepared, Volley } from '../database/volley.ts'
 import { TransactionAborted, TransactionRequired } from '../errors.ts'
 import type { Queryable, Row } from '../postgres/queryable.ts'
 import { hasCode } from '../rules/error-summary.ts'
@@ -49,8 +50,8 @@ function wayInto(client: Client, kind: string, advice: string): Queryable {
   const send: Send = (text, values, name) => {
     if (isBusy(client)) return drained(client).then(() => send(text, values, name))
     requireTransaction(client, kind, advice)
-    if (name !== undefined && isDirect(client))
-      return prepared(client, { text, values: [...values], name: nameOf(text, name) })
+    const ours = name !== undefined && isDirect(client) ? nameOf(text, name) : undefined
+    if (ours !== undefined) return prepared(client, { text, values, name: ours })
     return unprepared(client, text, values)
   }
   return {
@@ -67,13 +68,15 @@ async function unprepared(client: Client, text: string, values: readonly unknown
   return answer
 }
 
-async function prepared(client: Client, statement: object): Promise<Answer> {
-  try {
-    return await client.query(statement as unknown as string, undefined as unknown as unknown[])
-  } catch (error) {
+function prepared(client: Client, statement: Prepared): Promise<Answer> {
+  const ours = Volley.fits(client as never) && statement.values.every(isPlain)
+  const answer: Promise<Answer> = ours
+    ? Volley.send(client as never, [statement])
+    : client.query(statement as unknown as string, undefined as unknown as unknown[])
+  answer.catch((error) => {
     if (hasCode(error, '26000') || hasCode(error, '0A000')) mistrust(client)
-    throw error
-  }
+  })
+  return answer
 }
 
 // The status is that of the last answer, and a BEGIN or COMMIT still under way would change it: look when all is answered.

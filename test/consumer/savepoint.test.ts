@@ -2,6 +2,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Answer } from '../../src/consumer/handlers.ts'
 import type { ExactlyOnceContext } from '../../src/consumer.ts'
+import { Volley } from '../../src/database/volley.ts'
 import { pgDatabase } from '../../src/databases/pg.ts'
 import type { Delivery } from '../../src/rules/delivery.ts'
 
@@ -35,8 +36,13 @@ interface Way {
 
 const values = ({ id, payload }: Delivery, queue: string) => [queue, id, (payload as Numbered).n]
 const write = (delivery: Delivery, tx: pg.PoolClient, queue: string) => tx.query(EFFECT, values(delivery, queue))
+/** As `publish` sends what it was given a `tx` for. */
+const volley = async (delivery: Delivery, tx: pg.PoolClient, queue: string) =>
+  void (await Volley.send(tx, [{ name: 'effect_volley', text: EFFECT, values: values(delivery, queue) }]))
 const literal = ({ id, payload }: Delivery, queue: string) =>
   `insert into effects (queue, message_id, n) values ('${queue}', '${id}', ${(payload as Numbered).n})`
+
+const BROKEN = { name: 'broken', text: 'select 1 / $1::int', values: [0] }
 
 /** How handlers use their transaction, and what is to be left of it. */
 const WAYS: Record<string, Way> = {
@@ -46,6 +52,16 @@ const WAYS: Record<string, Way> = {
     effects: 1,
     attempt: async (d, { tx }, q) => void (await tx.query({ name: 'effect', text: EFFECT, values: values(d, q) })),
   },
+  'a volley': { effects: 1, attempt: (d, { tx }, q) => volley(d, tx, q) },
+  'a volley behind what nobody waits for': {
+    effects: 1,
+    attempt: async (d, { tx }, q) => {
+      void tx.query('create temporary table if not exists before (n int)')
+      void tx.query('insert into before values (1)')
+      await volley(d, tx, q)
+    },
+  },
+  'a volley that fails': { effects: 0, dead: true, attempt: (_, { tx }) => Volley.send(tx, [BROKEN]).then(() => {}) },
   'a callback': {
     effects: 1,
     attempt: (d, { tx }, q) =>
@@ -185,7 +201,10 @@ test.each([1, 2, 3])('what an attempt writes is kept or taken back alone, howeve
   expect(ids.map((_, n) => outcome(n))).toEqual(ids.map((_, n) => wanted(n)))
 })
 
-test('a handler that sends one statement costs one round trip, whatever the size of its batch', async () => {
+test.for([
+  ['sends one statement', write],
+  ['publishes', volley],
+] as const)('a handler that %s costs one round trip, whatever the size of its batch', async ([, send]) => {
   const queue = await makeQueue(db.pool)
   const trips = new Map<number, number>()
   const pidOf = (client: unknown) => (client as { processID: number }).processID
@@ -204,7 +223,7 @@ test('a handler that sends one statement costs one round trip, whatever the size
   await publishReady(db.pool, queue, 40)
   await consumer(queue, { concurrency: 1, batchSize: 10 })
     .otherwise(async (delivery, { tx }) => {
-      await write(delivery, tx, queue.name)
+      await send(delivery, tx, queue.name)
       first.push(trips.get(pidOf(tx))!)
     })
     .start()

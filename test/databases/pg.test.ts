@@ -60,6 +60,22 @@ describe('pgDatabase', () => {
     }
   })
 
+  test('where the pool limits the time of queries, a prepared one that was answered leaves no timer', async () => {
+    await using b = bench({ query_timeout: 60_000 })
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+    await b.database.query('select 1', [], { name: 'one' })
+    const before = timers()
+    for (let n = 0; n < 20; n++) await b.database.query('select 1', [], { name: 'one' })
+    for (let n = 0; n < 20; n++) await b.database.query('select 1 / 0', [], { name: 'none' }).catch(() => {})
+    expect(timers() - before).toBeLessThan(10)
+  })
+
+  test('a prepared query that takes longer than the pool allows rejects', async () => {
+    await using b = bench({ query_timeout: 100 })
+    const late = b.database.query('select pg_sleep(0.5)', [], { name: 'late' })
+    await expect(late).rejects.toThrow('Query read timeout')
+  })
+
   test('a migration under a prepared statement costs one connection, once', async () => {
     await using b = bench()
     await b.pool.query('create table shape (a int)')
