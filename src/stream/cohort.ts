@@ -179,6 +179,16 @@ export class Cohort {
     return true
   }
 
+  /** It has yet to read what the other has read. A replay goes its own way. */
+  isBehind(other: Cohort): boolean {
+    return !this.replay && !other.replay && isBefore(this.cursor, other.cursor)
+  }
+
+  /** Some work of it that began before a time is still under way. */
+  isHeldUp(since: number): boolean {
+    return this.strands.some(({ busy, busySince }) => busy && busySince < since)
+  }
+
   /**
    * How far it may read so that it meets one that is ahead of it, where the two become one; undefined for as far as there is
    * anything.
@@ -186,7 +196,7 @@ export class Cohort {
   stop(others: Iterable<Cohort>): { readonly tick: string; readonly id?: string } | undefined {
     if (this.replay) return { tick: this.replay.tick, ...(this.replay.lastId !== WHOLE && { id: this.replay.lastId }) }
     const next = [...others]
-      .filter((other) => other !== this && !other.replay && isBefore(this.cursor, other.cursor))
+      .filter((other) => this.isBehind(other))
       .sort((a, b) => (isBefore(a.cursor, b.cursor) ? -1 : 1))[0]
     if (!next) return undefined
     const base = this.cursor.id === WHOLE ? this.cursor.tick : this.cursor.base

@@ -45,6 +45,8 @@ const FAR_BEHIND = 4
  * comes after a silence waits for nothing.
  */
 const REST = { minMs: 10, maxMs: 100, times: 5 }
+/** Lanes that are behind others are waited for, unless a handler of theirs takes longer. */
+const CATCH_UP_MS = 100
 const IDLE_PASS_MS = 1_000
 /** A position that the log is not read from any more: it names a tick that upkeep has forgotten. */
 const LOG_TRIMMED = 'PH012'
@@ -291,10 +293,8 @@ export class StreamRunning<Tx> {
   #pump(): void {
     if (this.#stopping.signal.aborted || this.#pause !== undefined || this.#paused || !this.#seat.gate.open) return
     for (const cohort of [...this.#cohorts]) this.#join(cohort)
-    for (const cohort of this.#cohorts) {
-      for (const strand of [...cohort.strands]) this.#begin(cohort, strand)
-      if (this.#mayRead(cohort)) this.#keep(this.#read(cohort))
-    }
+    for (const cohort of this.#cohorts) for (const strand of [...cohort.strands]) this.#begin(cohort, strand)
+    for (const cohort of this.#cohorts) if (this.#mayRead(cohort)) this.#keep(this.#read(cohort))
   }
 
   #join(cohort: Cohort): void {
@@ -310,13 +310,25 @@ export class StreamRunning<Tx> {
       if (starves) this.#leaveBehind(cohort, limit)
       return false
     }
-    const restMs = cohort.restUntil - performance.now()
+    const restMs = Math.max(cohort.restUntil - performance.now(), this.#isAwaited(cohort) ? CATCH_UP_MS : 0)
     if (restMs <= 0) return true
     this.#linger ??= setTimeout(() => {
       this.#linger = undefined
       this.#pump()
     }, restMs)
     return false
+  }
+
+  // Those behind it are to come to where it is: together they read the log once. Those whose handlers are slow are not waited for, nor,
+  // while handlers of its own have nothing to do, those who have read as much as they can work off.
+  #isAwaited(cohort: Cohort): boolean {
+    if (this.#cohorts.size === 1 || cohort.replay) return false
+    const since = performance.now() - CATCH_UP_MS
+    const free = this.#slotsTaken < this.#options.concurrency && cohort.buffered === 0
+    return [...this.#cohorts].some((other) => {
+      if (other.drained || !other.isBehind(cohort) || other.isHeldUp(since)) return false
+      return !free || other.reading || other.buffered <= this.#rowsFor(other)
+    })
   }
 
   #rowsFor(cohort: Cohort): number {

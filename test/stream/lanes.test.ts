@@ -1,7 +1,16 @@
 import pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
 import { Posthaste, pgDatabase } from '../../src/index.ts'
-import { ALL_LANES, dealtLanes, laneSet, lanesIn, readLanes, shareOf, storedLanes } from '../../src/rules/lane.ts'
+import {
+  ALL_LANES,
+  dealtLanes,
+  laneOf,
+  laneSet,
+  lanesIn,
+  readLanes,
+  shareOf,
+  storedLanes,
+} from '../../src/rules/lane.ts'
 import { until } from '../support/until.ts'
 import { bench } from './bench.ts'
 
@@ -87,4 +96,76 @@ test('the groups of a process read the log once', async () => {
   // a look that began before another one ended where it might have begun reads for itself
   expect(rows).toBeLessThan(2 * 3_000)
   expect([...handled.values()]).toEqual(groups.map(() => 3_100))
+})
+
+const FIRST_HALF = laneSet(Array.from({ length: 32 }, (_, lane) => lane))
+const SECOND_HALF = ALL_LANES & ~FIRST_HALF
+
+/** So many messages of two hundred accounts in the log, and the stream's group: half of its lanes before them, half in their middle. */
+async function apart(count: number) {
+  const b = await bench()
+  const router = b.process()
+  await router.start()
+  const newest = async () => (await b.pool.query('select number from posthaste.newest_tick()')).rows[0].number
+  const before = await newest()
+  const ids = await b.publish(count, accountOf)
+  await until(async () => (await router.status()).relay.unrouted === 0)
+  await router.stop()
+  const middle = 'select id from posthaste.outbox where message_id = $4'
+  await b.pool.query(
+    `select posthaste.move_lanes(g.grp, $2, $3, $5, (${middle}), null)
+     from posthaste.queues q, posthaste.make_group(q.id, q.name, $3, $3, 9223372036854775807, null) g
+     where q.name = $1`,
+    [b.stream, storedLanes(SECOND_HALF), before, ids[count / 2 - 1], await newest()],
+  )
+  const expected = Array.from({ length: count }, (_, n) => n).filter((n) => n >= count / 2 || !isAhead(n))
+  return { ...b, expected }
+}
+
+const accountOf = (n: number) => `a${n % 200}`
+const isAhead = (n: number) => laneOf(accountOf(n), '') >= 32
+
+test('lanes that a process finds in two places read the log together from where they meet', async () => {
+  const b = await apart(20_000)
+  const own = new pg.Pool({ connectionString: b.url, max: 10 })
+  const database = pgDatabase(own)
+  let looks = 0
+  const query = database.query.bind(database)
+  database.query = async (text, values, options) => {
+    const answer = await query(text, values, options)
+    if (options?.name === 'posthaste.read_stream' && answer.rows.length > 1) looks += 1
+    return answer
+  }
+  const posthaste = new Posthaste({ database, topology: b.topology })
+  onTestFinished(async () => {
+    await posthaste.stop({ timeoutMs: 0 })
+    await own.end()
+  })
+  const handled: number[] = []
+  posthaste.consumer(b.stream, { batchSize: 100, concurrency: 2 }).onBatch(b.Moved, (deliveries) => {
+    for (const { payload } of deliveries) handled.push(payload.n)
+  })
+  await posthaste.start({ relay: false })
+  await until(() => handled.length >= b.expected.length)
+  expect(handled.toSorted((x, y) => x - y)).toEqual(b.expected)
+  // forty of five hundred rows each, where two at a time would have been sixty
+  expect(looks).toBeLessThan(45)
+})
+
+test('lanes that are ahead do not wait for a handler of those behind', async () => {
+  const b = await apart(4_000)
+  const slow = accountOf(b.expected.find((n) => !isAhead(n))!)
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  const handled = new Set<number>()
+  const process = b.process()
+  process.consumer(b.stream, { batchSize: 50, concurrency: 3 }).on(b.Moved, async ({ payload }) => {
+    if (payload.account === slow) await released
+    handled.add(payload.n)
+  })
+  await process.start({ relay: false })
+  await until(() => b.expected.every((n) => !isAhead(n) || handled.has(n)), { what: 'what is ahead' })
+  expect(b.expected.some((n) => accountOf(n) === slow && handled.has(n))).toBe(false)
+  release()
+  await until(() => handled.size >= b.expected.length)
+  expect([...handled].toSorted((x, y) => x - y)).toEqual(b.expected)
 })
