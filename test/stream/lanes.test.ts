@@ -153,7 +153,7 @@ test('lanes that a process finds in two places read the log together from where 
 })
 
 test('lanes that are ahead do not wait for a handler of those behind', async () => {
-  const b = await apart(4_000)
+  const b = await apart(20_000)
   const slow = accountOf(b.expected.find((n) => !isAhead(n))!)
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
   const handled = new Set<number>()
