@@ -12,6 +12,7 @@ import type { StoredQueue } from '../postgres/topology.ts'
 import { settingsOf } from '../queue-number.ts'
 import { milliseconds, type Parsed, parseOptions, passedThrough, shape, wholeNumber } from '../rules/options.ts'
 import { Pulled, type PulledDelivery, type PulledFacts } from './pulled.ts'
+import { soundingOf } from './sounding.ts'
 
 export type { PulledDelivery } from './pulled.ts'
 
@@ -57,7 +58,6 @@ const DELIVERIES = shape((z) =>
 )
 
 const ONE_WAIT_MS = 60_000
-const FROM_THE_START: readonly string[] = Object.freeze(Array<string>(10).fill('0'))
 
 interface Ended {
   readonly row: Claimed
@@ -151,9 +151,11 @@ export class Pull<Tx> {
   async #lease(queue: StoredQueue, limit: number, leaseMs: number): Promise<PulledAtOnce<Tx>> {
     for (;;) {
       const { context } = this.#place
+      const sounding = soundingOf(context as Context, queue.id)
       const askedAt = performance.now()
-      const facts = { queue: queue.id, consumer: queue.name, limit, leaseMs, floors: FROM_THE_START }
+      const facts = { queue: queue.id, consumer: queue.name, limit, leaseMs, floors: sounding.ground }
       const answers = await run(context.database, leaseOrWait(context.tables, { ...facts, holder: context.instance }))
+      void sounding.leased(performance.now() - askedAt)
       const { leased, waitMs } = sortedOut(answers)
       const [first] = leased
       if (!first) return { pulled: [], againMs: waitMs ?? Number.POSITIVE_INFINITY }

@@ -7,8 +7,10 @@ import { Depth } from '../../src/consumer/depth.ts'
 import { Floors } from '../../src/consumer/floors.ts'
 import { EventBus } from '../../src/events.ts'
 import { claim } from '../../src/postgres/claim.ts'
+import { leaseOrWait, sortedOut } from '../../src/postgres/leases.ts'
 import { type Queryable, run } from '../../src/postgres/queryable.ts'
 import { tablesOf } from '../../src/postgres/tables.ts'
+import { Sounding } from '../../src/queue/sounding.ts'
 import { BOTTOM, SKY } from '../../src/rules/position.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
@@ -177,6 +179,50 @@ test('a row that is committed a minute after its position was given is found by 
   expect(await after(1, true)).toBe(position)
   expect(depth.ground[PRIORITY]).toBe(position)
   expect(await after(1)).toBe(position)
+})
+
+/** Leases for somebody who pulls, each with how much it read. */
+async function pulling(queue: TestQueue) {
+  const database = await counting()
+  const depth = new Depth({ context: { database, tables }, number: queue.number } as never, database.now)
+  const look = vi.spyOn(depth, 'look')
+  const sounding = new Sounding(depth, database.now)
+  const pull = async (afterSeconds: number) => {
+    database.ms += afterSeconds * 1_000
+    const askedAt = database.ms
+    const facts = { queue: queue.number, consumer: queue.name, limit: 1, leaseMs: 600_000, holder: randomUUID() }
+    const answers = await run(database, leaseOrWait(tables, { ...facts, floors: sounding.ground }))
+    const { read } = database
+    await sounding.leased(database.ms - askedAt)
+    return { read, positions: sortedOut(answers).leased.map(({ delivery }) => delivery.position) }
+  }
+  return { pull, look }
+}
+
+test('a pull reads what came since, not all that has died, and one that is committed late is found', async () => {
+  const queue = await makeQueue(db.pool)
+  await leaveDead(queue)
+  const { pull } = await pulling(queue)
+  for (const seconds of [0, 16]) expect((await pull(seconds)).read).toBeGreaterThanOrEqual(DEAD)
+  const { late, position } = await begun(queue)
+  const [next] = await put(db.pool, queue, 1)
+  const { read, positions } = await pull(1)
+  expect(positions).toEqual([next])
+  expect(read).toBeLessThan(FEW)
+
+  for (const seconds of [6, 16, 16]) expect((await pull(seconds)).positions).toEqual([])
+  await late.query('commit')
+  expect((await pull(1)).positions).toEqual([])
+  await pull(200)
+  expect((await pull(1)).positions).toEqual([position])
+})
+
+test('a pull from a healthy queue looks at nothing else', async () => {
+  const queue = await makeQueue(db.pool)
+  await put(db.pool, queue, 3)
+  const { pull, look } = await pulling(queue)
+  for (const seconds of [0, 16, 16]) expect((await pull(seconds)).positions).toHaveLength(1)
+  expect(look).not.toHaveBeenCalled()
 })
 
 test('a poll reads what came since, and a row below that is found by its next look from the bottom', async () => {
