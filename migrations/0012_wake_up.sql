@@ -11,5 +11,8 @@ drop function if exists next_lapse(boolean);
 drop function if exists suspects(integer, integer, bigint[]);
 drop function if exists look_at_queues(integer[]);
 
+-- Nobody asks any more.
+drop function if exists ready_queues(integer[]);
+
 -- Down Migration
 alter table outbox alter column xid set default pg_current_xact_id();

@@ -9,7 +9,7 @@ import { refusal } from './postgres/refusal.ts'
 import type { Tables } from './postgres/tables.ts'
 import type { AnyRequestContract } from './rules/contract.ts'
 import { encryptPaths, fingerprints, type Keyring } from './rules/encryption.ts'
-import { hasCode, isConnectionLoss, summarise } from './rules/error-summary.ts'
+import { isAborted, isConnectionLoss, summarise } from './rules/error-summary.ts'
 import { bytesOf, jsonText } from './rules/json-text.ts'
 import {
   batches,
@@ -228,7 +228,7 @@ export class Outbox {
   }
 
   #refusal(error: unknown): unknown {
-    if (hasCode(error, '25P02')) return new TransactionAborted('tx', { cause: error })
+    if (isAborted(error)) return new TransactionAborted('tx', { cause: error })
     if (isConnectionLoss(error)) return new ConnectionLost('tx', summarise(error).message, { cause: error })
     return refusal(this.#tables, error)
   }

@@ -349,13 +349,6 @@ begin
   return query select * from take(_consumer, taken);
 end $$;
 
--- The queues, of those given, that have something to claim: one poll for a whole process.
-create or replace function ready_queues(_queues integer[]) returns setof integer
-language sql stable set search_path from current set enable_seqscan = off
-as $$
-  select q from unnest(_queues) q where exists (select from ready where queue = q)
-$$;
-
 -- The lowest row of each priority of a queue that is there for anybody, from given positions on: free, in somebody's claim, or left by
 -- one that did not commit. The highest position there can be: nothing is. `top` is the last position given out, in any queue. The dead
 -- are on no page that is all visible, and a scan of the index alone reads them for half as much again.

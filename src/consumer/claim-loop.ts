@@ -7,7 +7,7 @@ import { lookAtQueues, type QueueLook } from '../postgres/flow.ts'
 import { run } from '../postgres/queryable.ts'
 import { summarise } from '../rules/error-summary.ts'
 import { BOTTOM, type Positions } from '../rules/position.ts'
-import { WHOLE_AT_MOST_MS } from './depth.ts'
+import { FROM_THE_BOTTOM } from './depth.ts'
 import { Ground } from './ground.ts'
 
 export interface ClaimLoopOptions {
@@ -40,7 +40,7 @@ export class ClaimLoop {
   readonly #enlisted = new Map<number, Set<Enlisted>>()
   readonly #subscriptions = new Map<number, () => void>()
   readonly #grounds = new Map<number, Ground>()
-  readonly #whole = new Thrift({ everyMs: 0, mostMs: WHOLE_AT_MOST_MS })
+  readonly #whole = new Thrift(FROM_THE_BOTTOM)
   readonly #throttle = new Throttle()
   #poll: Loop | undefined
   #unwatch: (() => void)[] = []

@@ -1,12 +1,12 @@
-import { Thrift } from '../machinery/thrift.ts'
+import { Thrift, type ThriftOptions } from '../machinery/thrift.ts'
 import { lowestReady } from '../postgres/claim.ts'
 import { run } from '../postgres/queryable.ts'
 import { BOTTOM, type Positions } from '../rules/position.ts'
 import { Ground } from './ground.ts'
 import type { Seat } from './seat.ts'
 
-/** However costly a look from the bottom is. */
-export const WHOLE_AT_MOST_MS = 600_000
+/** When a look from the bottom may be had: at least so often, however costly it is. */
+export const FROM_THE_BOTTOM: ThriftOptions = Object.freeze({ everyMs: 0, mostMs: 600_000 })
 
 // What somebody spoke of and nobody found may take a fiftieth of the time.
 const URGENT = 0.02
@@ -24,7 +24,7 @@ export class Depth<Tx> {
   constructor(seat: Pick<Seat<Tx>, 'context' | 'number'>, now: () => number = () => performance.now()) {
     this.#seat = seat
     this.#now = now
-    this.#whole = new Thrift({ everyMs: 0, mostMs: WHOLE_AT_MOST_MS }, now)
+    this.#whole = new Thrift(FROM_THE_BOTTOM, now)
   }
 
   /** Below it nothing is left. */

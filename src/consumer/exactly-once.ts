@@ -3,7 +3,7 @@ import { type Blocked, type Claimed, claim, claimAlone, claimFlowing } from '../
 import { pauseQueue } from '../postgres/flow.ts'
 import { type Query, run, runLast } from '../postgres/queryable.ts'
 import { settle } from '../postgres/settle.ts'
-import { hasCode, isTransient } from '../rules/error-summary.ts'
+import { isAborted, isTransient } from '../rules/error-summary.ts'
 import { allowanceOf } from './allowance.ts'
 import { Attempt, AttemptCut } from './attempt.ts'
 import { Batch, takenOf } from './batch.ts'
@@ -25,9 +25,6 @@ import { type Judged, RETURNED, settledOf, tell, type Verdict, verdictOf } from 
 
 /** A transaction that stays open so long keeps vacuum from its work, in the whole database. */
 const SLOW_MS = 5_000
-
-/** in_failed_sql_transaction: an earlier error has aborted the transaction. */
-const ABORTED = '25P02'
 
 /**
  * Exactly-once effects: claim, inbox rows, the handler's effects and the outcome are one transaction.
@@ -279,7 +276,7 @@ export class ExactlyOnce<Tx> implements Mode {
     try {
       await runLast(queryable, this.#settlement(batch))
     } catch (error) {
-      if (!savepoint.touched || !hasCode(error, ABORTED)) throw error
+      if (!savepoint.touched || !isAborted(error)) throw error
       await savepoint.undo()
       const judged = batch.judged.at(-1)!
       batch.blame(judged, this.#charged(judged.row, error))
@@ -294,7 +291,7 @@ export class ExactlyOnce<Tx> implements Mode {
 
   #charged(row: Claimed, error: unknown): Verdict {
     const { name } = this.#seat.queue
-    const fault = hasCode(error, ABORTED) ? new SwallowedSqlError(name, { cause: error }) : error
+    const fault = isAborted(error) ? new SwallowedSqlError(name, { cause: error }) : error
     return verdictOnError(this.#seat, row, row.attempts + 1, fault)
   }
 

@@ -184,11 +184,6 @@ export function chargeCrashes(
   }
 }
 
-/** The queues, of those given, that have something in ready: one poll for all queues of a process. */
-export function readyQueues(t: Tables, { queues }: { queues: readonly number[] }): Query<{ queue: number }> {
-  return { text: `select q as queue from ${t.of('ready_queues')}($1::integer[]) q`, values: [queues] }
-}
-
 /** Whatever type parsers the user's driver has been given: a bigint may arrive as a number, a time as text, jsonb unparsed. */
 export function claimed(row: Row): Claimed {
   return {

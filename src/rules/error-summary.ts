@@ -94,6 +94,11 @@ export function isConnectionLoss(error: unknown): boolean {
   return chain(error).some((link) => isLost(codeOf(link)) || LOST_WORDS.test(textOf(link, 'message') ?? ''))
 }
 
+/** in_failed_sql_transaction: an earlier error has aborted the transaction. */
+export function isAborted(error: unknown): boolean {
+  return hasCode(error, '25P02')
+}
+
 /** Does the error, or a cause of it, carry this code? */
 export function hasCode(error: unknown, code: string): boolean {
   return chain(error).some((link) => codeOf(link) === code)

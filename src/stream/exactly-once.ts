@@ -16,7 +16,7 @@ import {
   settleParked,
   takeParked,
 } from '../postgres/streams.ts'
-import { hasCode, isConnectionLoss, isTransient, summarise } from '../rules/error-summary.ts'
+import { hasCode, isAborted, isConnectionLoss, isTransient, summarise } from '../rules/error-summary.ts'
 import { hasLane } from '../rules/lane.ts'
 import { Account, type Worked } from './account.ts'
 import type { Piece, Strand } from './cohort.ts'
@@ -25,7 +25,6 @@ import { ParkedAccount } from './parked-account.ts'
 import { Cut, Round, type RoundOptions, Spoilt } from './round.ts'
 import type { StreamSeat } from './seat.ts'
 
-const ABORTED = '25P02'
 const REPEAT_MS = 10
 const MOST_PARKED = 50
 
@@ -118,7 +117,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
       way.rows = 1
     } else if (rows[0] && !way.blamed.has(rows[0].messageId)) {
       const { name } = this.#seat.queue
-      way.blamed.set(rows[0].messageId, hasCode(error, ABORTED) ? new SwallowedSqlError(name, { cause: error }) : error)
+      way.blamed.set(rows[0].messageId, isAborted(error) ? new SwallowedSqlError(name, { cause: error }) : error)
     } else throw error
   }
 

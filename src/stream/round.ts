@@ -8,11 +8,8 @@ import { DUPLICATE, type Judged, RETURNED, type Verdict, verdictOf } from '../co
 import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
 import type { Queryable } from '../postgres/queryable.ts'
 import type { StreamRow } from '../postgres/streams.ts'
-import { hasCode, isTransient } from '../rules/error-summary.ts'
+import { isAborted, isTransient } from '../rules/error-summary.ts'
 import type { StreamSeat } from './seat.ts'
-
-/** in_failed_sql_transaction: an earlier error has aborted the transaction. */
-const ABORTED = '25P02'
 
 /** A message failed that had written something: the transaction is to be taken back, and its messages worked off with care. */
 export class Spoilt extends Error {}
@@ -232,7 +229,7 @@ export class Round<Tx> {
     } else await savepoint.undo()
     if (cutBy && !(cutBy instanceof HandlerTimeout)) return rows.map(() => RETURNED)
     const { name } = this.#seat.queue
-    const fault = cutBy ?? (hasCode(error, ABORTED) ? new SwallowedSqlError(name, { cause: error }) : error)
+    const fault = cutBy ?? (isAborted(error) ? new SwallowedSqlError(name, { cause: error }) : error)
     return rows.map((row) => verdictOnError(this.#seat, row, row.attempts + 1, fault))
   }
 

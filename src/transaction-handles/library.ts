@@ -1,6 +1,6 @@
 import { ConnectionLost, TransactionAborted, TransactionRequired } from '../errors.ts'
 import type { Queryable, Row } from '../postgres/queryable.ts'
-import { hasCode, isConnectionLoss, summarise } from '../rules/error-summary.ts'
+import { hasCode, isAborted, isConnectionLoss, summarise } from '../rules/error-summary.ts'
 
 /** A library as `recognise` sees it: how its handles are told from others, and how a statement gets into its transaction. */
 export interface Library {
@@ -37,7 +37,7 @@ export function through(kind: string, send: Send): Queryable {
 }
 
 function inOurWords(kind: string, error: unknown): unknown {
-  if (hasCode(error, '25P02')) return new TransactionAborted(kind, { cause: error })
+  if (isAborted(error)) return new TransactionAborted(kind, { cause: error })
   if (isOver(error)) return new TransactionRequired(kind, 'it is over; publish before it ends', { cause: error })
   if (isConnectionLoss(error) && !hasCode(error, 'CONNECTION_LOST')) {
     return new ConnectionLost(kind, summarise(error).message, { cause: error })

@@ -1,14 +1,6 @@
 import type pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import {
-  type Claimed,
-  chargeCrashes,
-  claim,
-  claimAgain,
-  claimAlone,
-  readyQueues,
-  suspects,
-} from '../../src/postgres/claim.ts'
+import { type Claimed, chargeCrashes, claim, claimAgain, claimAlone, suspects } from '../../src/postgres/claim.ts'
 import { remember } from '../../src/postgres/inbox.ts'
 import { restore } from '../../src/postgres/restore.ts'
 import { settle } from '../../src/postgres/settle.ts'
@@ -111,13 +103,6 @@ describe('a claim', () => {
     const { rows } = await b.pool.query('select from posthaste.inbox where message_id = any ($1)', [ids])
     expect(rows).toEqual([])
     await b.audit()
-  })
-
-  test('tells queues with something in ready from those with nothing', async () => {
-    const [b, empty] = [await bench(), await bench()]
-    await b.publish(b.pool)
-    await b.drain()
-    expect(await run(b.pool, readyQueues(t, { queues: [b.number, empty.number] }))).toEqual([{ queue: b.number }])
   })
 })
 

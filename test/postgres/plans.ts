@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { expect } from 'vitest'
-import { chargeCrashes, claimAgain, lowestReady, readyQueues, suspects } from '../../src/postgres/claim.ts'
+import { chargeCrashes, claimAgain, lowestReady, suspects } from '../../src/postgres/claim.ts'
 import { lookAtQueues } from '../../src/postgres/flow.ts'
 import { recoverLeases } from '../../src/postgres/relay.ts'
 import { restore } from '../../src/postgres/restore.ts'
@@ -168,7 +168,6 @@ export async function checkPlans(b: Bench): Promise<void> {
   await planned(() => run(client, suspects(t, { ...again, limit: 5, from: BOTTOM, below: SKY })))
   await planned(() => client.query(`select * from posthaste.receive($1, 2)`, [b.queue]))
   await planned(() => client.query('select * from posthaste.backlog($1)', [b.queue]))
-  await planned(() => run(client, readyQueues(t, { queues: [b.number] })))
   await planned(() => run(client, lowestReady(t, { queue: b.number, from: BOTTOM })))
   await planned(() => run(client, lookAtQueues(t, { queues: [b.number], grounds: BOTTOM })))
   await planned(() => run(client, recoverLeases(t, { limit: 10 })))

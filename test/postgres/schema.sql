@@ -1726,13 +1726,6 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function ready_queues(_queues integer[])
-returns SETOF integer
-language sql stable
-  set enable_seqscan=off
-  set jit=off
-  set search_path=⟨schema⟩, pg_temp;
-
 create function receive(queue text, max integer DEFAULT 1, lease interval DEFAULT '00:01:00'::interval)
 returns TABLE(lease_id bigint, token uuid, "position" bigint, message_id uuid, type text, version integer, exchange text, routing_key text, key text, headers json, payload json, body bytea, content_type text, attempt integer, published_at timestamp with time zone, expires_at timestamp with time zone)
 language plpgsql

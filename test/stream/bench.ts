@@ -21,8 +21,8 @@ export type StreamOptions = Pick<QueueDefinition, 'headOfLine' | 'onExhausted' |
 
 /** A stream of its own, with an exchange of its own, in the database of the test file. */
 export async function bench(options: StreamOptions = {}, given?: TestDatabase) {
-  shared ??= given ? undefined : createDatabase()
-  const { url, pool } = given ?? (await shared!)
+  if (!given) shared ??= createDatabase().then(withEffects)
+  const { url, pool } = await (given ? withEffects(given) : shared!)
   const stream = `s_${randomUUID().slice(0, 8)}`
   const exchange = `x_${stream}`
   const retry = { minMs: 1, maxMs: 5, jitter: 'none' as const, ...options.retry }
@@ -30,9 +30,6 @@ export async function bench(options: StreamOptions = {}, given?: TestDatabase) {
     exchanges: { [exchange]: 'fanout' },
     queues: { [stream]: { kind: 'stream', from: [{ exchange }], ...options, retry } },
   })
-  await pool.query(
-    'create table if not exists effects (seq bigint generated always as identity, grp text, message_id uuid, account text, n int)',
-  )
 
   /** One process that reads; it is stopped with the test. */
   const process = (more: { max?: number; relay?: RelayOptions; retention?: Retention } = {}) => {
@@ -72,6 +69,13 @@ export async function bench(options: StreamOptions = {}, given?: TestDatabase) {
   const handled = (count: number, group = stream, timeoutMs = 20_000) =>
     until(async () => (await counted(group)) >= count, { timeoutMs, what: `${count} effects of ${group}` })
   return { url, pool, stream, exchange, topology, process, Moved, publish, effects, handled }
+}
+
+async function withEffects(database: TestDatabase): Promise<TestDatabase> {
+  await database.pool.query(
+    'create table if not exists effects (seq bigint generated always as identity, grp text, message_id uuid, account text, n int)',
+  )
+  return database
 }
 
 /** The messages of each account whose numbers do not rise. */
