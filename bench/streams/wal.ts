@@ -9,14 +9,17 @@ import { Reader, TEN } from './reader.ts'
 
 const AT_ONCE = 100
 
-/** What the server writes to its log for a message that is published and routed, with ten groups that read it, and with none. */
+/**
+ * What the server writes to its log for a message that is published and routed, with ten groups that read it, and with none. The server
+ * counts for all of its databases: what it cleans up elsewhere meanwhile is in one of three runs, and not in the median.
+ */
 export const streamWal: Workload = {
   name: 'stream.wal',
   goals: [{ name: 'stream.wal', unit: 'bytes/message', measure: { kind: 'at-most-of-baseline', target: 1.05 } }],
   deadlineMs: 120_000,
   async run(bench) {
     const messages = bench.quick ? 20_000 : 100_000
-    const runs = await alternate(bench.quick ? 1 : 2, {
+    const runs = await alternate(bench.quick ? 1 : 3, {
       ours: () => writing(bench, TEN, messages),
       baseline: () => writing(bench, [], messages),
     })

@@ -17,6 +17,7 @@ const OFTEN = { everyMs: 5_000, mostMs: 15_000 }
 export class Sounding {
   readonly #depth: Pick<Depth<unknown>, 'ground' | 'look'>
   readonly #looks: Thrift
+  #looking = false
 
   constructor(depth: Pick<Depth<unknown>, 'ground' | 'look'>, now: () => number = () => performance.now()) {
     this.#depth = depth
@@ -27,11 +28,13 @@ export class Sounding {
     return this.#depth.ground
   }
 
-  /** A lease from the ground on has taken so long. A look that fails is had again. */
+  /** A lease from the ground on has taken so long. A look that fails is had again; it never rejects. */
   async leased(tookMs: number): Promise<void> {
     const low = this.ground.every((position, priority) => position === BOTTOM[priority])
-    if ((low && tookMs < SLOW_MS) || !this.#looks.due) return
+    if ((low && tookMs < SLOW_MS) || this.#looking || !this.#looks.due) return
+    this.#looking = true
     await this.#looks.spend(() => this.#depth.look()).catch(() => {})
+    this.#looking = false
   }
 }
 

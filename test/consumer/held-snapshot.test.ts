@@ -217,6 +217,16 @@ test('a pull reads what came since, not all that has died, and one that is commi
   expect((await pull(1)).positions).toEqual([position])
 })
 
+test('many slow pulls at once have one look', async () => {
+  const { promise: found, resolve: find } = Promise.withResolvers<void>()
+  const look = vi.fn(() => found.then(() => BOTTOM))
+  const sounding = new Sounding({ ground: BOTTOM, look })
+  const leases = Array.from({ length: 20 }, () => sounding.leased(1_000))
+  find()
+  await Promise.all(leases)
+  expect(look).toHaveBeenCalledOnce()
+})
+
 test('a pull from a healthy queue looks at nothing else', async () => {
   const queue = await makeQueue(db.pool)
   await put(db.pool, queue, 3)
