@@ -70,11 +70,8 @@ export class Outbox {
     given: Publishable | readonly Publishable[],
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
-    // what is known at once is not waited for
-    const checked = this.#checked(given, options)
-    const messages = checked instanceof Promise ? await checked : checked
-    const depths = this.#full?.check(messages)
-    if (depths !== undefined) await depths
+    const admitted = this.#admitted(given, options)
+    const messages = admitted instanceof Promise ? await admitted : admitted
     const recognised = recognise(handle)
     const { queryable, proof } = recognised instanceof Promise ? await recognised : recognised
     if (proof === undefined) return this.#answer(given, await this.#append(queryable, messages))
@@ -87,8 +84,7 @@ export class Outbox {
     given: Publishable | readonly Publishable[],
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
-    const messages = await this.#checked(given, options)
-    await this.#full?.check(messages)
+    const messages = await this.#admitted(given, options)
     return this.#answer(given, await this.#append(queryable, messages))
   }
 
@@ -115,6 +111,20 @@ export class Outbox {
     await contract.parseReply(answer)
     const place = { messageType: contract.name, path: 'reply' }
     return jsonText(answer, this.#limits.payloadBytes, place)
+  }
+
+  /** Checked, and for no queue that is full. What is known at once is not waited for. */
+  #admitted(
+    given: Publishable | readonly Publishable[],
+    options?: PublishOptions,
+  ): CheckedMessage[] | Promise<CheckedMessage[]> {
+    const checked = this.#checked(given, options)
+    return checked instanceof Promise ? checked.then((messages) => this.#fitting(messages)) : this.#fitting(checked)
+  }
+
+  #fitting(messages: CheckedMessage[]): CheckedMessage[] | Promise<CheckedMessage[]> {
+    const asking = this.#full?.check(messages)
+    return asking instanceof Promise ? asking.then(() => messages) : messages
   }
 
   #checked(
@@ -191,11 +201,7 @@ export class Outbox {
 
   /** How many rows a statement added. */
   async #changes(queryable: Queryable, { name, text, values }: Query<never>): Promise<number | null | undefined> {
-    try {
-      return (await queryable.query(text, values, { name })).rowCount
-    } catch (error) {
-      throw this.#refusal(error)
-    }
+    return (await queryable.query(text, values, { name }).catch(this.#refuse)).rowCount
   }
 
   async #exists(queryable: Queryable, exchange: string): Promise<boolean> {
@@ -219,18 +225,14 @@ export class Outbox {
     return published
   }
 
-  async #run<Result>(queryable: Queryable, query: Query<Result>): Promise<Result[]> {
-    try {
-      return await run(queryable, query)
-    } catch (error) {
-      throw this.#refusal(error)
-    }
+  #run<Result>(queryable: Queryable, query: Query<Result>): Promise<Result[]> {
+    return run(queryable, query).catch(this.#refuse)
   }
 
-  #refusal(error: unknown): unknown {
-    if (isAborted(error)) return new TransactionAborted('tx', { cause: error })
-    if (isConnectionLoss(error)) return new ConnectionLost('tx', summarise(error).message, { cause: error })
-    return refusal(this.#tables, error)
+  readonly #refuse = (error: unknown): never => {
+    if (isAborted(error)) throw new TransactionAborted('tx', { cause: error })
+    if (isConnectionLoss(error)) throw new ConnectionLost('tx', summarise(error).message, { cause: error })
+    throw refusal(this.#tables, error)
   }
 
   #answer(given: Publishable | readonly Publishable[], published: Published[]): Published | Published[] {

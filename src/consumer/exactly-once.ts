@@ -1,4 +1,4 @@
-import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
+import { HandlerTimeout } from '../errors.ts'
 import { type Blocked, type Claimed, claim, claimAlone, claimFlowing } from '../postgres/claim.ts'
 import { pauseQueue } from '../postgres/flow.ts'
 import { type Query, run, runLast } from '../postgres/queryable.ts'
@@ -9,7 +9,7 @@ import { Attempt, AttemptCut } from './attempt.ts'
 import { Batch, takenOf } from './batch.ts'
 import type { BatchSize } from './batch-size.ts'
 import { type Ground, lendTransaction } from './context.ts'
-import { verdictOnError } from './failing.ts'
+import { faultOf, verdictOnError } from './failing.ts'
 import type { Floors } from './floors.ts'
 import { type Closing, pauseOf } from './gate.ts'
 import { type Group, Groups } from './group.ts'
@@ -290,9 +290,7 @@ export class ExactlyOnce<Tx> implements Mode {
   }
 
   #charged(row: Claimed, error: unknown): Verdict {
-    const { name } = this.#seat.queue
-    const fault = isAborted(error) ? new SwallowedSqlError(name, { cause: error }) : error
-    return verdictOnError(this.#seat, row, row.attempts + 1, fault)
+    return verdictOnError(this.#seat, row, row.attempts + 1, faultOf(error, this.#seat.queue.name))
   }
 
   #committed(batch: Batch): void {

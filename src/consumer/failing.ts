@@ -1,6 +1,7 @@
+import { SwallowedSqlError } from '../errors.ts'
 import type { Claimed } from '../postgres/claim.ts'
 import { type Delivery, openDelivery } from '../rules/delivery.ts'
-import { summarise } from '../rules/error-summary.ts'
+import { isAborted, summarise } from '../rules/error-summary.ts'
 import type { Outcome } from '../rules/outcome.ts'
 import { factsOf, plainPayload } from './facts.ts'
 import { report, type Seat } from './seat.ts'
@@ -9,6 +10,11 @@ import { type Verdict, verdictOf, verdictOfFailure } from './verdict.ts'
 /** Says what a failed attempt means: an outcome of the delivery, or nothing for what the queue's policy says. */
 // biome-ignore lint/suspicious/noConfusingVoidType: one that says nothing returns nothing
 export type OnError = (error: unknown, delivery: Delivery) => Outcome | void
+
+/** What an attempt failed with, from what its transaction says: one that is aborted has seen an error that the handler did not pass on. */
+export function faultOf(error: unknown, queue: string): unknown {
+  return isAborted(error) ? new SwallowedSqlError(queue, { cause: error }) : error
+}
 
 /** What a failed attempt comes to: what `onError` answers, or what the policy of the queue says. */
 export function verdictOnError<Tx>(seat: Seat<Tx>, row: Claimed, attempt: number, error: unknown): Verdict {

@@ -351,7 +351,7 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
   #ask(config: Statement): Promise<Answer> {
     return answerWithin(
       this.#options.deadlineMs,
-      this.lane.run(() => this.#send(config)),
+      this.lane.run(() => this.#sent(() => this.ask(config))),
       this.break,
     )
   }
@@ -359,7 +359,7 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
   #volley(statements: readonly Prepared[], options?: StatementOptions): Promise<VolleyAnswer> {
     return answerWithin(
       this.#options.deadlineMs,
-      this.lane.run(() => this.#send(new Volley(this.client, [...this.#taken(), ...statements], options))),
+      this.lane.run(() => this.#sent(() => Volley.send(this.client, [...this.#taken(), ...statements], options))),
       this.break,
     )
   }
@@ -368,12 +368,10 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
     return this.pid !== undefined && this.session !== undefined && Volley.fits(this.client)
   }
 
-  async #send(config: Statement | Volley): Promise<Answer> {
+  async #sent(send: () => Promise<Answer>): Promise<Answer> {
     if (this.#broken) throw this.#broken
     try {
-      if (!(config instanceof Volley)) return await this.ask(config)
-      void this.client.query(config)
-      return await config.answer
+      return await send()
     } catch (error) {
       if (condemns(error)) this.break(error as Error)
       throw error
@@ -476,7 +474,7 @@ function guardedQuery(asked: Asked, check: (config: unknown) => object | undefin
       const answer = asked.lane.run(async () => {
         check(config)
         asked.open(config)
-        return await config.answer
+        await config.answer
       })
       answer.catch((error) => config.handleError(error))
       return config

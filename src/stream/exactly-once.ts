@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { faultOf } from '../consumer/failing.ts'
 import { report } from '../consumer/seat.ts'
-import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
+import { HandlerTimeout } from '../errors.ts'
 import { forgetAll, noteAll } from '../postgres/inbox.ts'
 import { type Queryable, run, runLast } from '../postgres/queryable.ts'
 import {
@@ -16,7 +17,7 @@ import {
   settleParked,
   takeParked,
 } from '../postgres/streams.ts'
-import { hasCode, isAborted, isConnectionLoss, isTransient, summarise } from '../rules/error-summary.ts'
+import { hasCode, isConnectionLoss, isTransient, summarise } from '../rules/error-summary.ts'
 import { hasLane } from '../rules/lane.ts'
 import { Account, type Worked } from './account.ts'
 import type { Piece, Strand } from './cohort.ts'
@@ -116,8 +117,7 @@ export class StreamExactlyOnce<Tx> implements StreamMode {
     } else if (way.rows > 1 && rows.length > 1) {
       way.rows = 1
     } else if (rows[0] && !way.blamed.has(rows[0].messageId)) {
-      const { name } = this.#seat.queue
-      way.blamed.set(rows[0].messageId, isAborted(error) ? new SwallowedSqlError(name, { cause: error }) : error)
+      way.blamed.set(rows[0].messageId, faultOf(error, this.#seat.queue.name))
     } else throw error
   }
 

@@ -1,14 +1,14 @@
 import { Attempt, AttemptCut, isThenable } from '../consumer/attempt.ts'
 import { type Lent, lendTransaction } from '../consumer/context.ts'
-import { verdictOnError } from '../consumer/failing.ts'
+import { faultOf, verdictOnError } from '../consumer/failing.ts'
 import { Group, type Member } from '../consumer/group.ts'
 import type { Prepared } from '../consumer/handlers.ts'
 import { Savepoint } from '../consumer/savepoint.ts'
 import { DUPLICATE, type Judged, RETURNED, type Verdict, verdictOf } from '../consumer/verdict.ts'
-import { HandlerTimeout, SwallowedSqlError } from '../errors.ts'
+import { HandlerTimeout } from '../errors.ts'
 import type { Queryable } from '../postgres/queryable.ts'
 import type { StreamRow } from '../postgres/streams.ts'
-import { isAborted, isTransient } from '../rules/error-summary.ts'
+import { isTransient } from '../rules/error-summary.ts'
 import type { StreamSeat } from './seat.ts'
 
 /** A message failed that had written something: the transaction is to be taken back, and its messages worked off with care. */
@@ -228,8 +228,7 @@ export class Round<Tx> {
       if (savepoint.touched || rows.length > 1) throw new Spoilt()
     } else await savepoint.undo()
     if (cutBy && !(cutBy instanceof HandlerTimeout)) return rows.map(() => RETURNED)
-    const { name } = this.#seat.queue
-    const fault = cutBy ?? (isAborted(error) ? new SwallowedSqlError(name, { cause: error }) : error)
+    const fault = cutBy ?? faultOf(error, this.#seat.queue.name)
     return rows.map((row) => verdictOnError(this.#seat, row, row.attempts + 1, fault))
   }
 

@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
 import { Posthaste, pgDatabase } from '../../src/index.ts'
+import { WHOLE } from '../../src/postgres/streams.ts'
 import {
   ALL_LANES,
   dealtLanes,
@@ -61,22 +62,28 @@ test('processes share the lanes without a rest, and as evenly as may be', () => 
   expect(dealtLanes(laneSet([5, 9]), 4)).toEqual([laneSet([5]), laneSet([9])])
 })
 
-test('the groups of a process read the log once', async () => {
-  const b = await bench()
-  const own = new pg.Pool({ connectionString: b.url, max: 20 })
+/** A process whose looks at the log are told: how many rows each has brought. */
+function watched({ url, topology }: Awaited<ReturnType<typeof bench>>, looked: (rows: number) => void) {
+  const own = new pg.Pool({ connectionString: url, max: 20 })
   const database = pgDatabase(own)
-  let rows = 0
   const query = database.query.bind(database)
   database.query = async (text, values, options) => {
     const answer = await query(text, values, options)
-    if (options?.name === 'posthaste.read_stream') rows += answer.rows.length
+    if (options?.name === 'posthaste.read_stream') looked(answer.rows.length)
     return answer
   }
-  const posthaste = new Posthaste({ database, topology: b.topology })
+  const posthaste = new Posthaste({ database, topology })
   onTestFinished(async () => {
     await posthaste.stop({ timeoutMs: 0 })
     await own.end()
   })
+  return posthaste
+}
+
+test('the groups of a process read the log once', async () => {
+  const b = await bench()
+  let rows = 0
+  const posthaste = watched(b, (brought) => (rows += brought))
   const groups = ['a', 'b', 'c', 'd', 'e', 'f']
   const handled = new Map(groups.map((group) => [group, 0]))
   for (const group of groups)
@@ -98,8 +105,7 @@ test('the groups of a process read the log once', async () => {
   expect([...handled.values()]).toEqual(groups.map(() => 3_100))
 })
 
-const FIRST_HALF = laneSet(Array.from({ length: 32 }, (_, lane) => lane))
-const SECOND_HALF = ALL_LANES & ~FIRST_HALF
+const SECOND_HALF = laneSet(Array.from({ length: 32 }, (_, n) => 32 + n))
 
 /** So many messages of two hundred accounts in the log, and the stream's group: half of its lanes before them, half in their middle. */
 async function apart(count: number) {
@@ -114,7 +120,7 @@ async function apart(count: number) {
   const middle = 'select id from posthaste.outbox where message_id = $4'
   await b.pool.query(
     `select posthaste.move_lanes(g.grp, $2, $3, $5, (${middle}), null)
-     from posthaste.queues q, posthaste.make_group(q.id, q.name, $3, $3, 9223372036854775807, null) g
+     from posthaste.queues q, posthaste.make_group(q.id, q.name, $3, $3, ${WHOLE}, null) g
      where q.name = $1`,
     [b.stream, storedLanes(SECOND_HALF), before, ids[count / 2 - 1], await newest()],
   )
@@ -127,20 +133,8 @@ const isAhead = (n: number) => laneOf(accountOf(n), '') >= 32
 
 test('lanes that a process finds in two places read the log together from where they meet', async () => {
   const b = await apart(20_000)
-  const own = new pg.Pool({ connectionString: b.url, max: 10 })
-  const database = pgDatabase(own)
   let looks = 0
-  const query = database.query.bind(database)
-  database.query = async (text, values, options) => {
-    const answer = await query(text, values, options)
-    if (options?.name === 'posthaste.read_stream' && answer.rows.length > 1) looks += 1
-    return answer
-  }
-  const posthaste = new Posthaste({ database, topology: b.topology })
-  onTestFinished(async () => {
-    await posthaste.stop({ timeoutMs: 0 })
-    await own.end()
-  })
+  const posthaste = watched(b, (brought) => (looks += brought > 1 ? 1 : 0))
   const handled: number[] = []
   posthaste.consumer(b.stream, { batchSize: 100, concurrency: 2 }).onBatch(b.Moved, (deliveries) => {
     for (const { payload } of deliveries) handled.push(payload.n)
