@@ -49,6 +49,7 @@ export class Slots {
   /** No take begins from now on; those under way go on. */
   close(): void {
     this.#open = false
+    for (const waiting of this.#waiting.splice(0)) waiting()
   }
 
   /** Resolves when no slot is busy. */

@@ -116,19 +116,21 @@ test('no more claims are under way than may be, and the next begins when one is 
   expect(takes).toHaveLength(3)
 })
 
-test('a slot that waits for its turn when the slots are closed claims nothing', async () => {
-  const { slots, takes } = bench(2, true, 1)
+test('slots that wait for their turn when the slots are closed claim nothing and end at once', async () => {
+  const { slots, takes } = bench(5, true, 1)
   slots.wake()
+  for (let answered = 0; answered < 3; answered += 1) {
+    takes[answered]!.tell(FULL)
+    await settled()
+  }
+  for (const take of takes.slice(0, 3)) take.end(FULL)
   await settled()
-  takes[0]!.tell(FULL)
-  await settled()
-  expect(takes).toHaveLength(2)
-  takes[0]!.end(FULL)
-  await settled()
-  expect(takes).toHaveLength(2)
+  expect(slots.busy).toBe(4)
   slots.close()
-  takes[1]!.tell(NONE)
-  takes[1]!.end(NONE)
+  await settled()
+  expect(slots.busy).toBe(1)
+  takes[3]!.tell(NONE)
+  takes[3]!.end(NONE)
   await slots.idle()
-  expect(takes).toHaveLength(2)
+  expect(takes).toHaveLength(4)
 })
