@@ -17,7 +17,7 @@ import type { Mode } from './mode.ts'
 import { REPLY, type ReplyContext } from './replying.ts'
 import type { Seat } from './seat.ts'
 import type { Taken } from './slots.ts'
-import { COMPLETED, type Judged, settledOf, tell } from './verdict.ts'
+import { COMPLETED, type Judged, RETURNED, settledOf, tell } from './verdict.ts'
 
 /** A delivery whose end is committed, and who is to be told of the message. */
 interface Ended {
@@ -83,8 +83,8 @@ export class AtMostOnce<Tx> implements Mode {
   async close(): Promise<void> {}
 
   async #end(claims: Query<Claimed | Blocked>): Promise<{ readonly batch: Batch; readonly ended: Ended[] }> {
-    const { context, queue, number } = this.#seat
-    return await context.database.transaction(async (tx) => {
+    const { context, queue, number, scheduled } = this.#seat
+    const claimed = await context.database.transaction(async (tx) => {
       const queryable = context.database.queryable(tx)
       const batch = new Batch()
       batch.took(await run(queryable, claims))
@@ -94,10 +94,17 @@ export class AtMostOnce<Tx> implements Mode {
         await run(queryable, settle(context.tables, { queue: number, consumer: queue.name, outcomes }))
       return { batch, ended }
     })
+    for (const { judged } of claimed.ended) if (judged.verdict.kind === 'returned') scheduled(judged.verdict.delayMs)
+    return claimed
+  }
+
+  get #mayBegin(): boolean {
+    return !this.#seat.stopping.aborted && this.#seat.gate.passable
   }
 
   async #judge(row: Claimed): Promise<Ended> {
     const attempt = row.attempts + 1
+    if (!this.#mayBegin) return { judged: { row, attempt, verdict: RETURNED, durationMs: 0 }, prepared: undefined }
     const prepared = await this.#seat.handlers.prepare(row, this.#seat, attempt)
     if ('kind' in prepared) return { judged: { row, attempt, verdict: prepared, durationMs: 0 }, prepared: undefined }
     return { judged: { row, attempt, verdict: COMPLETED, durationMs: 0 }, prepared }

@@ -1,4 +1,5 @@
-import type { Body, Claimed } from '../postgres/claim.ts'
+import type { Body } from '../postgres/body.ts'
+import type { Claimed } from '../postgres/claim.ts'
 import type { DeliveryFacts, MessageFacts } from '../rules/delivery.ts'
 import { decrypted, type Keyring, mayBeEncrypted } from '../rules/encryption.ts'
 import type { QueueSettings } from '../rules/topology.ts'

@@ -1,6 +1,8 @@
 import type { AttemptError } from '../rules/error-summary.ts'
 import type { Positions } from '../rules/position.ts'
-import type { Query, Row } from './queryable.ts'
+import type { Body } from './body.ts'
+import { ClaimedRow, claimed, claimedColumns } from './claimed-row.ts'
+import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
 /** A row of ready by which its holder knows it again. */
@@ -26,22 +28,6 @@ export interface Claimed extends Place {
   readonly body: Body | null
 }
 
-export interface Body {
-  readonly exchange: string
-  readonly routingKey: string
-  readonly type: string
-  readonly version: number
-  readonly key: string | null
-  readonly correlationId: string | null
-  readonly causationId: string | null
-  readonly headers: string | null
-  /** JSON text, as it was published. */
-  readonly payload: string | null
-  readonly bytes: Buffer | null
-  readonly contentType: string | null
-  readonly publishedAt: Date
-}
-
 export interface ClaimFrom {
   readonly queue: number
   readonly consumer: string
@@ -58,9 +44,10 @@ export function claim(
 ): Query<Claimed> {
   return {
     name: 'posthaste.claim',
-    text: `select * from ${t.of('claim')}($1, $2, $3, $4::bigint[])`,
+    text: `select ${claimedColumns()} from ${t.of('claim')}($1, $2, $3, $4::bigint[])`,
     values: [queue, consumer, limit, floors],
     decode: claimed,
+    decodeTexts: (texts) => new ClaimedRow(texts),
   }
 }
 
@@ -78,7 +65,7 @@ export function claimFlowing(
 ): Query<Claimed | Blocked> {
   return {
     name: 'posthaste.claim_flowing',
-    text: `select wait_ms, (delivery).* from ${t.of('claim_flowing')}($1, $2, $3, $4::bigint[], $5)`,
+    text: `select wait_ms, ${claimedColumns('(delivery).')} from ${t.of('claim_flowing')}($1, $2, $3, $4::bigint[], $5)`,
     values: [queue, consumer, limit, floors, alone],
     decode: (row) => (row.wait_ms === null ? claimed(row) : { waitMs: Number(row.wait_ms) }),
   }
@@ -114,7 +101,7 @@ export function claimAgain(
   { queue, consumer, rows }: ClaimFrom & { rows: readonly Place[] },
 ): Query<Claimed> {
   return {
-    text: `select * from ${t.of('claim_again')}($1, $2, $3::smallint[], $4::bigint[])`,
+    text: `select ${claimedColumns()} from ${t.of('claim_again')}($1, $2, $3::smallint[], $4::bigint[])`,
     values: [queue, consumer, rows.map((row) => row.priority), rows.map((row) => row.position)],
     decode: claimed,
   }
@@ -122,7 +109,8 @@ export function claimAgain(
 
 /** Claims one delivery that is charged with a crash, to be attempted with no neighbour. */
 export function claimAlone(t: Tables, { queue, consumer }: ClaimFrom): Query<Claimed> {
-  return { text: `select * from ${t.of('claim_alone')}($1, $2)`, values: [queue, consumer], decode: claimed }
+  const text = `select ${claimedColumns()} from ${t.of('claim_alone')}($1, $2)`
+  return { text, values: [queue, consumer], decode: claimed }
 }
 
 export interface Suspect extends Place {
@@ -181,44 +169,5 @@ export function chargeCrashes(
       select position::text as position, message_id as "messageId", crashes, dead
       from ${t.of('charge_crashes')}($1, $2::smallint[], $3::bigint[], $4)`,
     values: [queue, rows.map((row) => row.priority), rows.map((row) => row.position), maxCrashes],
-  }
-}
-
-/** Whatever type parsers the user's driver has been given: a bigint may arrive as a number, a time as text, jsonb unparsed. */
-export function claimed(row: Row): Claimed {
-  return {
-    priority: row.priority,
-    position: String(row.position),
-    message: String(row.message),
-    messageId: row.message_id,
-    attempts: row.attempts,
-    crashes: row.crashes,
-    history: (typeof row.history === 'string' ? JSON.parse(row.history) : row.history) ?? [],
-    duplicate: row.duplicate,
-    expired: row.expired,
-    leftOut: row.missing === null,
-    body: row.missing !== false ? null : bodyOf(row, dateOf(row.published_at)),
-  }
-}
-
-function dateOf(value: Date | string | number): Date {
-  return value instanceof Date ? value : new Date(value)
-}
-
-/** The message in a row that has its columns, by whatever statement it was read. */
-export function bodyOf(row: Row, publishedAt: Date): Body {
-  return {
-    exchange: row.exchange,
-    routingKey: row.routing_key,
-    type: row.type,
-    version: row.version,
-    key: row.key,
-    correlationId: row.correlation_id,
-    causationId: row.causation_id,
-    headers: row.headers,
-    payload: row.payload,
-    bytes: row.body,
-    contentType: row.content_type,
-    publishedAt,
   }
 }

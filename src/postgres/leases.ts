@@ -1,4 +1,5 @@
-import { type Blocked, type Claimed, claimed } from './claim.ts'
+import type { Blocked, Claimed } from './claim.ts'
+import { claimed, claimedColumns } from './claimed-row.ts'
 import type { Query, Row } from './queryable.ts'
 import { outcomesJson, type Settled } from './settle.ts'
 import type { Tables } from './tables.ts'
@@ -39,7 +40,8 @@ export function leaseOrWait(t: Tables, of: LeaseOf): Query<Leased | Blocked> {
 function leasing(t: Tables, of: LeaseOf): Pick<Query<never>, 'text' | 'values'> {
   return {
     text: `
-      select lease, token, expires_at as "leaseExpiresAt", extract(epoch from expires_at - clock_timestamp()) * 1000 as wait_ms, (delivery).*
+      select lease, token, expires_at as "leaseExpiresAt", extract(epoch from expires_at - clock_timestamp()) * 1000 as wait_ms,
+             ${claimedColumns('(delivery).')}
       from ${t.of(of.probe ? 'lease_now' : 'lease_ready')}($1, $2, $3, $4::bigint[], $5, $6)`,
     values: [of.queue, of.limit, of.leaseMs, of.floors, of.holder, of.consumer],
   }

@@ -1,135 +1,65 @@
 import type { AttemptError } from '../rules/error-summary.ts'
-import { type Body, bodyOf } from './claim.ts'
+import { AFTER_BODY, type Body, BodyTexts, bodyColumns, bodyOf, sizeOf } from './body.ts'
 import type { Row, Texts } from './queryable.ts'
 import type { StreamRow } from './streams.ts'
 
-/**
- * The columns of a message of the log, in the order in which `LoggedRow` finds them; others may follow. What is as it is most often is
- * null: it costs the server, the wire and the process nothing.
- */
-export const LOGGED_COLUMNS = [
+const COLUMNS = [
+  ...bodyColumns('', 'published_ms'),
   'id',
   'lane',
   'message_id',
   'nullif(priority, 0) as priority',
-  'exchange',
-  'nullif(routing_key, type) as routing_key',
-  'type',
-  'nullif(version, 1) as version',
-  'key',
-  'correlation_id',
-  'causation_id',
-  'headers',
-  'payload',
-  'body',
-  'content_type',
-  'published_ms',
   'nullif(expired, false) as expired',
-].join(', ')
+]
+const ID = AFTER_BODY
+const LANE = ID + 1
+const MESSAGE_ID = ID + 2
+const PRIORITY = ID + 3
+const EXPIRED = ID + 4
 
-const COLUMNS = 17
+/** The columns of a message of the log, in the order in which `LoggedRow` finds them; others may follow. */
+export const LOGGED_COLUMNS = COLUMNS.join(', ')
+
 const NO_HISTORY: readonly AttemptError[] = Object.freeze([])
 
 /** Whether it is a message, and not what comes after the last. */
 export function isLogged(texts: Texts): boolean {
-  return texts[2] !== null
+  return texts[MESSAGE_ID] !== null
 }
 
-/** The columns that follow those of a message. */
-export function afterLogged(texts: Texts): Texts {
-  return texts.slice(COLUMNS)
+/** The id in a row, and the columns that follow those of a message. */
+export function afterLogged(texts: Texts): { readonly id: string; readonly others: Texts } {
+  return { id: texts[ID]!, others: texts.slice(COLUMNS.length) }
 }
 
-/**
- * A message of the log as it came over the wire, and its own body: of a thousand rows that are held for a moment, most columns are asked
- * for once or never.
- */
-export class LoggedRow implements StreamRow, Body {
-  readonly #texts: Texts
-
-  constructor(texts: Texts) {
-    this.#texts = texts
-  }
-
+/** A message of the log as it came over the wire, and its own body. */
+export class LoggedRow extends BodyTexts implements StreamRow {
   get position(): string {
-    return this.#texts[0]!
+    return this.texts[ID]!
   }
 
   get message(): string {
-    return this.#texts[0]!
+    return this.texts[ID]!
   }
 
   get lane(): number {
-    return Number(this.#texts[1])
+    return Number(this.texts[LANE])
   }
 
   get messageId(): string {
-    return this.#texts[2]!
+    return this.texts[MESSAGE_ID]!
   }
 
   get priority(): number {
-    return 9 - Number(this.#texts[3] ?? 0)
-  }
-
-  get exchange(): string {
-    return this.#texts[4]!
-  }
-
-  get routingKey(): string {
-    return this.#texts[5] ?? this.type
-  }
-
-  get type(): string {
-    return this.#texts[6]!
-  }
-
-  get version(): number {
-    return Number(this.#texts[7] ?? 1)
-  }
-
-  get key(): string | null {
-    return this.#texts[8]!
-  }
-
-  get correlationId(): string | null {
-    return this.#texts[9]!
-  }
-
-  get causationId(): string | null {
-    return this.#texts[10]!
-  }
-
-  get headers(): string | null {
-    return this.#texts[11]!
-  }
-
-  get payload(): string | null {
-    return this.#texts[12]!
-  }
-
-  get bytes(): Buffer | null {
-    const text = this.#texts[13]!
-    return text === null ? null : Buffer.from(text.slice('\\x'.length), 'hex')
-  }
-
-  get contentType(): string | null {
-    return this.#texts[14]!
-  }
-
-  get publishedAt(): Date {
-    return new Date(Number(this.#texts[15]))
+    return 9 - Number(this.texts[PRIORITY] ?? 0)
   }
 
   get expired(): boolean {
-    return this.#texts[16] === 't'
+    return this.texts[EXPIRED] === 't'
   }
 
   get body(): Body {
     return this
-  }
-
-  get size(): number {
-    return carried(this.#texts[11], this.#texts[12], this.#texts[13])
   }
 
   get attempts(): number {
@@ -154,8 +84,7 @@ export class LoggedRow implements StreamRow, Body {
 }
 
 /** The same of a row that the driver has made. */
-export function streamRow(found: Row): StreamRow {
-  const row: Row = { ...found, routing_key: found.routing_key ?? found.type, version: found.version ?? 1 }
+export function streamRow(row: Row): StreamRow {
   return {
     priority: 9 - (row.priority ?? 0),
     position: String(row.id),
@@ -169,17 +98,6 @@ export function streamRow(found: Row): StreamRow {
     expired: row.expired ?? false,
     lane: row.lane,
     size: sizeOf(row),
-    body: bodyOf(row, new Date(Number(row.published_ms))),
+    body: bodyOf(row),
   }
-}
-
-/** How many characters and bytes a message carries. */
-export function sizeOf({ headers, payload, body }: Row): number {
-  return carried(headers, payload, body)
-}
-
-type Carried = { readonly length: number } | null | undefined
-
-function carried(headers: Carried, payload: Carried, body: Carried): number {
-  return (headers?.length ?? 0) + (payload?.length ?? 0) + (body?.length ?? 0)
 }

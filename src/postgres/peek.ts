@@ -1,4 +1,5 @@
-import { type Claimed, claimed } from './claim.ts'
+import type { Claimed } from './claim.ts'
+import { claimed, claimedColumns } from './claimed-row.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -6,7 +7,7 @@ import type { Tables } from './tables.ts'
 export function peek(t: Tables, { queue, limit }: { readonly queue: number; readonly limit: number }): Query<Claimed> {
   return {
     text: `
-      select *
+      select ${claimedColumns()}
       from ${t.of('with_messages')}(array(
         select r
         from ${t.of('ready')} r

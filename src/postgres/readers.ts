@@ -50,8 +50,8 @@ export function readOn(t: Tables, { queue, place, since, limit, bytes }: ReadOn)
         : { row: streamRow(row) },
     decodeTexts: (texts) => {
       if (isLogged(texts)) return { row: new LoggedRow(texts) }
-      const [a, b, keptFrom] = afterLogged(texts)
-      return { place: { a: a ?? null, b: b!, id: texts[0]!, keptFrom: keptFrom! } }
+      const { id, others } = afterLogged(texts)
+      return { place: { a: others[0] ?? null, b: others[1]!, id, keptFrom: others[2]! } }
     },
   }
 }

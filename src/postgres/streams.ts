@@ -1,7 +1,9 @@
 import type { AttemptError } from '../rules/error-summary.ts'
 import { readLanes, storedLanes } from '../rules/lane.ts'
-import { bodyOf, type Claimed } from './claim.ts'
-import { afterLogged, isLogged, LOGGED_COLUMNS, LoggedRow, sizeOf, streamRow } from './logged-row.ts'
+import { bodyOf, sizeOf } from './body.ts'
+import type { Claimed } from './claim.ts'
+import { historyOf } from './claimed-row.ts'
+import { afterLogged, isLogged, LOGGED_COLUMNS, LoggedRow, streamRow } from './logged-row.ts'
 import type { Query, Row } from './queryable.ts'
 import type { NewHistory } from './settle.ts'
 import type { Tables } from './tables.ts'
@@ -79,8 +81,8 @@ export function readStream(
     decode: (row) => (row.message_id === null ? position(row) : streamRow(row)),
     decodeTexts: (texts) => {
       if (isLogged(texts)) return new LoggedRow(texts)
-      const [base, tick] = afterLogged(texts)
-      return { base: base!, tick: tick!, id: texts[0]! }
+      const { id, others } = afterLogged(texts)
+      return { base: others[0]!, tick: others[1]!, id }
     },
   }
 }
@@ -457,13 +459,13 @@ export function takeParked(
       messageId: row.message_id,
       attempts: row.attempts,
       crashes: 0,
-      history: (typeof row.history === 'string' ? JSON.parse(row.history) : row.history) ?? [],
+      history: historyOf(row.history),
       duplicate: false,
       leftOut: false,
       expired: row.expired,
       lane: -1,
       size: sizeOf(row),
-      body: row.missing ? null : bodyOf(row, new Date(Number(row.published_ms))),
+      body: row.missing ? null : bodyOf(row),
       number: String(row.number),
       dueAt: row.due_at,
     }),

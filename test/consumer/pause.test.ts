@@ -60,6 +60,30 @@ describe.each(GUARANTEES)('%s', (guarantee) => {
     expect(await operator.resume()).toBe(false)
     expect((await operator.status()).paused).toBe(null)
   })
+
+  test('what is being claimed when the queue is paused goes back unattempted', async () => {
+    const queue = await makeQueue(db.pool)
+    await publishReady(db.pool, queue, 3)
+    const { consumer, operate, told } = processOn(db.url)
+    const operator = operate(queue)
+    const attempts: number[] = []
+    await using blocker = await locked(db.pool)
+    await consumer(queue, { guarantee })
+      .otherwise(({ attempt }) => void attempts.push(attempt))
+      .start()
+    await until(async () => (await blocker.waiting()) > 0)
+    await operator.pause({ reason: 'the bank is down' })
+    await until(() => told('paused').length === 1)
+    await blocker.release()
+    await until(async () => {
+      const { ready, scheduled } = await accountOf(db.pool, queue)
+      return (await claimsOpen(db.pool)) === 0 && ready + scheduled === 3
+    })
+    expect(attempts).toEqual([])
+    await operator.resume()
+    await drained(db.pool, queue, 3)
+    expect(attempts).toEqual([1, 1, 1])
+  })
 })
 
 test('a pause for a time ends by itself', async () => {
@@ -181,3 +205,32 @@ test('a pause of a batch gives the others back as they were, and audit accounts 
   const audited = await db.pool.query(`select difference from posthaste.audit() where name = $1`, [queue.name])
   expect(audited.rows).toEqual([{ difference: '0' }])
 })
+
+/** Nobody claims anything until it is released. */
+async function locked(pool: TestDatabase['pool']) {
+  const client = await pool.connect()
+  await client.query('begin')
+  await client.query('lock table posthaste.ready in exclusive mode')
+  let held = true
+  const release = async () => {
+    if (held) await client.query('rollback')
+    if (held) client.release()
+    held = false
+  }
+  const waiting = async () => {
+    const { rows } = await client.query(
+      `select count(*)::int as n from pg_locks where relation = 'posthaste.ready'::regclass and not granted`,
+    )
+    return rows[0].n as number
+  }
+  return { release, waiting, [Symbol.asyncDispose]: release }
+}
+
+/** How many transactions have a claim under way, or have not yet ended what it brought. */
+async function claimsOpen(pool: TestDatabase['pool']): Promise<number> {
+  const { rows } = await pool.query(
+    `select count(*)::int as n from pg_stat_activity
+     where datname = current_database() and xact_start is not null and pid <> pg_backend_pid() and query ~ 'claim|lease'`,
+  )
+  return rows[0].n
+}

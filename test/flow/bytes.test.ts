@@ -43,9 +43,9 @@ async function claimed(queue: TestQueue, limit: number) {
   }
 }
 
-test('the plain claim is called by the text it always had', () => {
-  expect(claim(tables, { queue: 1, consumer: 'q', limit: 1, floors: GROUND }).text).toBe(
-    'select * from "posthaste".claim($1, $2, $3, $4::bigint[])',
+test('a claim of a plain queue goes by no rules of a flow', () => {
+  expect(claim(tables, { queue: 1, consumer: 'q', limit: 1, floors: GROUND }).text).toMatch(
+    / from "posthaste"\.claim\(\$1, \$2, \$3, \$4::bigint\[\]\)$/,
   )
 })
 
