@@ -12,7 +12,7 @@ create or replace function refuse_unreadable(_text text) returns void
 language plpgsql
 as $$
 begin
-  if regexp_replace(replace(_text, '\\', ''), '\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', '', 'g') ~* '\\u(0000|d[89a-f])' then
+  if regexp_replace(replace(_text, e'\\\\', ''), e'\\\\u[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2}', '', 'g') ~* e'\\\\u(0000|d[89a-f])' then
     raise exception 'Cannot publish: a text in the message holds a NUL or a lone surrogate' using errcode = 'PH001';
   end if;
 end $$;
@@ -22,12 +22,12 @@ create or replace function json_depth(_text text, _limit integer) returns intege
 language plpgsql immutable strict
 as $$
 declare
-  rest text := regexp_replace(regexp_replace(_text, '"(?:[^"\\]|\\.)*"', '', 'g'), '[^][{}]', '', 'g');
+  rest text := regexp_replace(regexp_replace(_text, e'"(?:[^"\\\\]|\\\\.)*"', '', 'g'), '[^][{}]', '', 'g');
   next text;
   depth integer := 0;
 begin
   while rest <> '' and depth <= _limit loop
-    next := regexp_replace(rest, '\[\]|\{\}', '', 'g');
+    next := regexp_replace(rest, e'\\[\\]|\\{\\}', '', 'g');
     if next = rest then
       return _limit + 1;
     end if;
@@ -59,7 +59,7 @@ as $$
     when _value is null then _name || ' is missing'
     when octet_length(_value) < _least then _name || ' is empty'
     when octet_length(_value) > 255 then _name || ' has more than 255 bytes'
-    when _value ~ '[\u0001-\u001f\u007f-\u009f]' then _name || ' holds a control character'
+    when _value ~ e'[\\u0001-\\u001f\\u007f-\\u009f]' then _name || ' holds a control character'
   end
 $$;
 
@@ -125,7 +125,7 @@ declare
   content text := _payload::text;
   problem text;
 begin
-  if _exchange = any (_exchanges) and _routing_key || _type !~ '[\u0001-\u001f\u007f-\u009f]'
+  if _exchange = any (_exchanges) and _routing_key || _type !~ e'[\\u0001-\\u001f\\u007f-\\u009f]'
     and octet_length(_routing_key) <= 255 and octet_length(_type) between 1 and 255
     and _version is null and _priority is null and _delay_ms is null and _deliver_at is null and _expires_in_ms is null
     and _correlation_id is null and _causation_id is null and _headers is null and _body is null and _content_type is null

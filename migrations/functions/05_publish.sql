@@ -48,7 +48,7 @@ begin
   select payload_bytes, array(select name from exchanges), exists (select from queues where parks_keys(stream))
   into max_bytes, known, orders
   from settings;
-  if strpos(messages, '\u') > 0 and messages ~* '\\u(0000|d[89a-f])' then
+  if strpos(messages, e'\\u') > 0 and messages ~* e'\\\\u(0000|d[89a-f])' then
     perform refuse_unreadable(messages);
   end if;
   if strpos(messages, '"lock_key"') > 0 then

@@ -46,7 +46,7 @@ begin
   perform set_config('lock_timeout', '40ms', true);
   select * into fence from pg_constraint where conrelid = tail.name::regclass and conname = 'fence';
   if fence.oid is not null then
-    edge := substring(pg_get_constraintdef(fence.oid) from 'id < ''?(\d+)')::bigint;
+    edge := substring(pg_get_constraintdef(fence.oid) from e'id"? < ''?(\\d+)')::bigint;
     if edge - top < far_off / 2 then
       execute format('alter table %I drop constraint fence', tail.name);
       return true;

@@ -38,7 +38,7 @@ begin
   foreach name in array array['between_ticks', 'between_ticks_below', 'between_ticks_after'] loop
     made := pg_get_functiondef(format('%I.%I', current_schema(), name)::regproc);
     made := replace(made, name || '(', 'rows_' || name || '(');
-    made := regexp_replace(made, 'RETURNS TABLE\([^)]*\)', format('RETURNS SETOF %I.outbox', current_schema()));
+    made := regexp_replace(made, e'RETURNS TABLE\\([^)]*\\)', format('RETURNS SETOF %I.outbox', current_schema()));
     made := replace(made, 'select id, message_id, exchange, routing_key, type, priority, deliver_at, headers', 'select *');
     made := replace(made, 'select m.id, m.message_id, m.exchange, m.routing_key, m.type, m.priority, m.deliver_at, m.headers', 'select m.*');
     execute made;

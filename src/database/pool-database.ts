@@ -23,12 +23,14 @@ import { milliseconds, parseOptions, shape } from '../rules/options.ts'
 import { terminateBackend } from './backend.ts'
 import { answerWithin } from './deadline.ts'
 import { condemns, isRefusal, isStale } from './fault.ts'
+import { DEFAULT_ISOLATION, READ_COMMITTED } from './isolation.ts'
 import { Lane } from './lane.ts'
 import { ignore, type PgClient, type PgPool, partsOf, quieten, serverOf } from './pool.ts'
 import { Preceded } from './preceded.ts'
 import { answeredBy, isDirect, nameOf, pidOf } from './prepared.ts'
 import { clientOptionsOf, openSession } from './session.ts'
 import { refuseTransactionControl } from './transaction-control.ts'
+import { ownTypes, type Types } from './types.ts'
 import { isPlain, type Prepared, Volley, type VolleyAnswer } from './volley.ts'
 
 /** How `pgDatabase` uses its pool; every field has a default. */
@@ -61,6 +63,8 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
   readonly #pool: PgPool<Client>
   readonly #options: Required<PgDatabaseOptions>
   readonly #checkouts = new WeakMap<Client, Checkout<Client>>()
+  /** The one that a statement is in which begins no transaction; undefined until it was asked for. */
+  #isolation: string | undefined
 
   constructor(name: string, pool: PgPool<Client>, options: Required<PgDatabaseOptions>) {
     this.name = name
@@ -92,17 +96,18 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
   queryable(tx: Client): Queryable & Partial<Sparing> {
     const checkout = this.#checkouts.get(tx)
     if (checkout?.client === tx) return checkout
-    return { query: (text, values) => tx.query({ text, values: [...values] }) }
+    const types = ownTypes(partsOf(tx))
+    return { query: (text, values) => tx.query({ text, values: [...values], types }) }
   }
 
   async query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
-    const checkout = await this.#checkOut()
-    try {
+    this.#isolation ??= await this.#alone((checkout) => checkout.isolation())
+    if (this.#isolation !== READ_COMMITTED)
+      return await this.transaction((tx) => this.queryable(tx).query(text, values, options), { beginsWithQuery: true })
+    return await this.#alone(async (checkout) => {
       if (options?.name !== undefined) await checkout.lookBehind()
       return await checkout.query(text, values, options)
-    } finally {
-      checkout.release()
-    }
+    })
   }
 
   guard(tx: Client, admit: Admit = refuseControl): Guarded<Client> {
@@ -130,6 +135,15 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
     return openSession(clientOptionsOf(this.#pool.options), { applicationName, deadlineMs })
   }
 
+  async #alone<Result>(work: (checkout: Checkout<Client>) => Promise<Result>): Promise<Result> {
+    const checkout = await this.#checkOut()
+    try {
+      return await work(checkout)
+    } finally {
+      checkout.release()
+    }
+  }
+
   async #checkOut(): Promise<Checkout<Client>> {
     for (;;) {
       const checkout = new Checkout(await this.#connect(), this.#options)
@@ -154,7 +168,7 @@ export class PoolDatabase<Client extends PgClient> implements Database<Client> {
   }
 }
 
-const BEGIN = 'begin isolation level read committed'
+const BEGIN = `begin isolation level ${READ_COMMITTED}`
 const COMMIT = 'commit'
 const BEGINNING: Prepared = { name: 'posthaste_begin', text: BEGIN, values: [] }
 const COMMITMENT: Prepared = { name: 'posthaste_commit', text: COMMIT, values: [] }
@@ -166,6 +180,7 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
   readonly client: Client
   readonly lane: Lane
   readonly #options: Required<PgDatabaseOptions>
+  readonly #types: Types
   readonly #abandoned = Promise.withResolvers<never>()
   #broken: Error | undefined
   /** BEGIN is yet to be sent, with the first of our statements. */
@@ -184,6 +199,7 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
     this.client = client
     this.lane = partsOf(client).pipeline ? PIPELINE : new Lane()
     this.#options = options
+    this.#types = ownTypes(partsOf(client))
     this.#abandoned.promise.catch(ignore)
     partsOf(client).on('error', this.break)
     this.pid = pidOf(client)
@@ -211,6 +227,10 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
   /** A session's own statements may be prepared; a pooler's would turn up in another session. */
   async lookBehind(): Promise<void> {
     if (this.pid === undefined) this.#learn(await this.#ask({ text: LOOK }))
+  }
+
+  async isolation(): Promise<string> {
+    return (await this.#ask({ text: DEFAULT_ISOLATION })).rows[0].isolation
   }
 
   query(text: string, values: readonly unknown[], options?: StatementOptions): Promise<{ rows: Row[] }> {
@@ -351,7 +371,7 @@ class Checkout<Client extends PgClient> implements Queryable, Sparing, Asked {
   #ask(config: Statement): Promise<Answer> {
     return answerWithin(
       this.#options.deadlineMs,
-      this.lane.run(() => this.#sent(() => this.ask(config))),
+      this.lane.run(() => this.#sent(() => this.ask({ ...config, types: this.#types }))),
       this.break,
     )
   }

@@ -8,6 +8,7 @@ import { answerWithin } from './deadline.ts'
 import { condemns } from './fault.ts'
 import { Lane } from './lane.ts'
 import { type ClientParts, serverOf } from './pool.ts'
+import { ownTypes, type Types } from './types.ts'
 
 export type ClientOptions = Record<string, unknown>
 
@@ -70,6 +71,7 @@ async function connect(options: ClientOptions): Promise<SessionClient> {
   const client = new pg.Client({
     connectionTimeoutMillis: CONNECT_MS,
     ...options,
+    types: ownTypes((options.types ?? pg.types) as Types),
     keepAlive: true,
     keepAliveInitialDelayMillis: CONNECT_MS,
     pipeline: false,

@@ -1,7 +1,7 @@
 import type { Row, StatementOptions } from '../database.ts'
-import { instantOf } from './instant.ts'
 import { Parses } from './parses.ts'
 import { type PgClient, partsOf, type Wire } from './pool.ts'
+import { ownTypes } from './types.ts'
 
 /** A statement whose text never changes, prepared once per connection under its name. */
 export interface Prepared {
@@ -111,14 +111,8 @@ export class Volley {
     if (this.#asTexts) return
     this.#names = fields.map(({ name }) => name)
     this.#blank = Object.fromEntries(this.#names.map((name) => [name, null]))
-    this.#parsers = fields.map(({ dataTypeID }) => this.#parserOf(dataTypeID))
-  }
-
-  // What our statements have most of; the rest as the client has it, whose owner may have given it other parsers.
-  #parserOf(type: number): (text: string) => unknown {
-    if (type === INT8) return asItIs
-    const parse = partsOf(this.#client).getTypeParser!(type, 'text')
-    return type === TIMESTAMPTZ ? (text) => instantOf(text) ?? parse(text) : parse
+    const types = ownTypes(partsOf(this.#client))
+    this.#parsers = fields.map(({ dataTypeID }) => types.getTypeParser(dataTypeID))
   }
 
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
@@ -163,13 +157,6 @@ export class Volley {
 export function isPlain(value: unknown): boolean {
   if (typeof value !== 'object' || value === null || value instanceof Date) return true
   return Array.isArray(value) && value.every((item) => item !== null && typeof item !== 'object')
-}
-
-const INT8 = 20
-const TIMESTAMPTZ = 1184
-
-function asItIs(text: string): string {
-  return text
 }
 
 /** A value as Postgres reads it. */

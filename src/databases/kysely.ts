@@ -11,6 +11,7 @@ import type {
 import { terminateBackend } from '../database/backend.ts'
 import { answerWithin } from '../database/deadline.ts'
 import { condemns, isRefusal } from '../database/fault.ts'
+import { DEFAULT_ISOLATION, READ_COMMITTED } from '../database/isolation.ts'
 import { isAbortedByKysely, kyselyStatement } from '../database/kysely-statement.ts'
 import { type ClientParts, ignore, type PgPool, quieten, serverOf } from '../database/pool.ts'
 import { clientOptionsOf, openSession } from '../database/session.ts'
@@ -63,6 +64,8 @@ class KyselyDatabase<DB> implements Database<Transaction<DB>> {
   readonly #clients: Clients
   readonly #checkouts = new WeakMap<Transaction<DB>, Checkout>()
   #proven = false
+  /** The one that a statement is in which begins no transaction; undefined until it was asked for. */
+  #isolation: string | undefined
 
   constructor(db: Kysely<DB>, pool: PgPool | undefined, deadlineMs: number) {
     this.#db = db
@@ -78,7 +81,7 @@ class KyselyDatabase<DB> implements Database<Transaction<DB>> {
       return await checkout
         .over(this.#db)
         .transaction()
-        .setIsolationLevel('read committed')
+        .setIsolationLevel(READ_COMMITTED)
         .execute((tx) => this.#lend(checkout, tx, work))
     } catch (error) {
       throw checkout.explain(error)
@@ -93,9 +96,14 @@ class KyselyDatabase<DB> implements Database<Transaction<DB>> {
     return { query: (text, values) => send(bare, text, values, checkout) }
   }
 
-  query(text: string, values: readonly unknown[]): Promise<{ rows: Row[] }> {
-    const checkout = new Checkout(this.#deadlineMs, this.#server)
-    return checkout.alone(this.#db, kyselyStatement(text, values))
+  async query(text: string, values: readonly unknown[]): Promise<{ rows: Row[] }> {
+    this.#isolation ??= (await this.#alone(DEFAULT_ISOLATION, [])).rows[0]!.isolation
+    if (this.#isolation === READ_COMMITTED) return await this.#alone(text, values)
+    return await this.transaction((tx) => this.queryable(tx).query(text, values))
+  }
+
+  #alone(text: string, values: readonly unknown[]): Promise<{ rows: Row[] }> {
+    return new Checkout(this.#deadlineMs, this.#server).alone(this.#db, kyselyStatement(text, values))
   }
 
   guard(tx: Transaction<DB>): Guarded<Transaction<DB>> {

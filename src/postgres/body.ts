@@ -1,3 +1,4 @@
+import { octetsOf } from '../rules/octets.ts'
 import type { Row, Texts } from './queryable.ts'
 
 /** What the log holds of a message, besides its id. */
@@ -138,13 +139,4 @@ function carried(headers: Carried, payload: Carried, body: Carried): number {
 // Of a time far from now a whole number of milliseconds may come as a hair less.
 function instantOfMs(ms: number | string): Date {
   return new Date(Math.floor(Number(ms) + 0.0005))
-}
-
-/** A bytea as the server writes it, in either of its two formats (`bytea_output`). */
-export function octetsOf(text: string): Buffer {
-  if (text.startsWith('\\x')) return Buffer.from(text.slice('\\x'.length), 'hex')
-  const plain = text.replace(/\\(\\|[0-7]{3})/g, (_, escaped: string) =>
-    escaped === '\\' ? '\\' : String.fromCharCode(Number.parseInt(escaped, 8)),
-  )
-  return Buffer.from(plain, 'latin1')
 }

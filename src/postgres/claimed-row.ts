@@ -1,3 +1,4 @@
+import { jsonFrom } from '../rules/driver-values.ts'
 import type { AttemptError } from '../rules/error-summary.ts'
 import { AFTER_BODY, type Body, BodyTexts, bodyColumns, bodyOf } from './body.ts'
 import type { Claimed } from './claim.ts'
@@ -101,5 +102,5 @@ export function claimed(row: Row): Claimed {
 
 /** What went wrong before, in whatever shape the driver gives jsonb. */
 export function historyOf(json: unknown): readonly AttemptError[] {
-  return (typeof json === 'string' ? JSON.parse(json) : json) ?? NO_HISTORY
+  return (jsonFrom(json) as readonly AttemptError[] | null) ?? NO_HISTORY
 }

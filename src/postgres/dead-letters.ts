@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { timeFrom, timeOrNull } from '../rules/driver-values.ts'
 import type { AttemptError } from '../rules/error-summary.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
@@ -167,8 +168,8 @@ function facts(row: Row): DeadLetterRow {
     attempts: row.attempts,
     crashes: row.crashes,
     history: row.history,
-    publishedAt: row.published_at,
-    deadAt: row.dead_at,
+    publishedAt: timeOrNull(row.published_at),
+    deadAt: timeFrom(row.dead_at),
   }
 }
 

@@ -1,3 +1,4 @@
+import { timeFrom, timeOrNull } from '../rules/driver-values.ts'
 import type { EffectKind, EffectOutcome, EffectState, EffectWant } from '../rules/effect.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
@@ -441,7 +442,7 @@ function conditionsOf(
 const OPEN = `(e.state in ('started', 'unknown', 'needs_review') or e.contradicted)`
 
 function effectOf(row: Row): EffectRow {
-  const keySince = row.key_since ? new Date(row.key_since) : undefined
+  const keySince = timeOrNull(row.key_since) ?? undefined
   const windowed = keySince !== undefined && row.key_window_ms !== null
   return {
     operation: row.operation,
@@ -450,7 +451,7 @@ function effectOf(row: Row): EffectRow {
     provider: row.provider ?? undefined,
     token: String(row.token),
     holder: row.holder,
-    leaseUntil: row.lease_until ?? undefined,
+    leaseUntil: timeOrNull(row.lease_until) ?? undefined,
     keyNumber: row.key_number,
     providerKey: row.provider_key,
     keySince,
@@ -463,10 +464,10 @@ function effectOf(row: Row): EffectRow {
     response: row.response ?? undefined,
     sealed: row.sealed,
     contradicted: row.contradicted,
-    startedAt: row.started_at,
-    changedAt: row.changed_at,
-    knownAt: row.known_at ?? undefined,
-    endedAt: row.ended_at ?? undefined,
+    startedAt: timeFrom(row.started_at),
+    changedAt: timeFrom(row.changed_at),
+    knownAt: timeOrNull(row.known_at) ?? undefined,
+    endedAt: timeOrNull(row.ended_at) ?? undefined,
   }
 }
 

@@ -1,3 +1,4 @@
+import { timeOrNull } from '../rules/driver-values.ts'
 import { type Positions, SKY } from '../rules/position.ts'
 import type { Binding, ExchangeKind } from '../rules/route.ts'
 import type { Query, Row } from './queryable.ts'
@@ -67,6 +68,7 @@ export function pauseQueue(t: Tables, { queue, source, forMs, reason, by }: Paus
   return {
     text: `select until from ${t.of('pause_queue')}($1, $2, $3, $4, $5) until`,
     values: [queue, source, forMs, reason, by],
+    decode: ({ until }) => ({ until: timeOrNull(until) }),
   }
 }
 

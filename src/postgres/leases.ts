@@ -1,3 +1,4 @@
+import { timeFrom } from '../rules/driver-values.ts'
 import type { Blocked, Claimed } from './claim.ts'
 import { claimed, claimedColumns } from './claimed-row.ts'
 import type { Query, Row } from './queryable.ts'
@@ -51,7 +52,7 @@ function leased(row: Row): Leased {
   return {
     lease: String(row.lease),
     token: row.token,
-    expiresAt: new Date(row.leaseExpiresAt),
+    expiresAt: timeFrom(row.leaseExpiresAt),
     delivery: claimed(row),
   }
 }
@@ -111,5 +112,6 @@ export function extendLease(
   return {
     text: `select expires_at as "expiresAt" from ${t.of('extend_lease')}($1, $2, $3) expires_at`,
     values: [lease, token, leaseMs],
+    decode: ({ expiresAt }) => ({ expiresAt: timeFrom(expiresAt) }),
   }
 }

@@ -32,6 +32,9 @@ const LEDGER = 'migrations'
 // Advisory lock of the migrators of one database. A second one waits for the first, then finds nothing to do.
 const MIGRATOR = [1886349416, 1] as const
 
+// What is written here is read one way, whatever the role or the database is set to.
+const SETTINGS = { quote_all_identifiers: 'off', standard_conforming_strings: 'on' }
+
 /**
  * Brings a schema to this release: all of it or nothing, and safe to run from many processes at once.
  *
@@ -90,6 +93,7 @@ export async function printMigrations({ schema = 'posthaste' }: { readonly schem
   )
   return [
     'begin;',
+    ...Object.entries(SETTINGS).map(([name, value]) => `set local ${name} = ${value};`),
     `create schema if not exists "${schema}";`,
     `set local search_path to "${schema}", pg_temp;`,
     `create table ${LEDGER} (id serial primary key, name varchar(255) not null, run_on timestamp not null);`,
@@ -183,6 +187,7 @@ async function connected<Result>(url: string | undefined, work: (client: Client)
   client.on('error', () => {})
   await client.connect()
   try {
+    for (const [name, value] of Object.entries(SETTINGS)) await client.query(`set ${name} = ${value}`)
     return await work(client)
   } finally {
     await client.end()

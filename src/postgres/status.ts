@@ -1,3 +1,4 @@
+import { jsonFrom, timeFrom, timeOrNull } from '../rules/driver-values.ts'
 import type { FlowSettings } from '../rules/flow.ts'
 import type { PauseSource } from './flow.ts'
 import type { Query, Row } from './queryable.ts'
@@ -105,8 +106,8 @@ export function partitions(t: Tables): Query<Partition> {
       name: row.name,
       from: String(row.from_id),
       to: row.to_id === null ? null : String(row.to_id),
-      madeAt: row.made_at,
-      emptiedAt: row.emptied_at,
+      madeAt: timeFrom(row.made_at),
+      emptiedAt: timeOrNull(row.emptied_at),
     }),
   }
 }
@@ -136,14 +137,14 @@ function queueStatusOf(row: Row): QueueStatus {
       dead: perSecond(row.died),
       overMs: Math.round(overMs),
     },
-    flow: typeof row.flow === 'string' ? JSON.parse(row.flow) : row.flow,
+    flow: jsonFrom(row.flow) as QueueStatus['flow'],
   }
 }
 
 function pausedOf(row: Row): Paused | null {
   if (row.paused_source === null) return null
   const { paused_source: source, paused_until: until, paused_reason: reason, paused_by: by } = row
-  return { source, until: until && new Date(until), reason, by }
+  return { source, until: timeOrNull(until), reason, by }
 }
 
 function relayStatusOf(row: Row): RelayStatus {

@@ -1,3 +1,4 @@
+import { timeFrom, timeOrNull } from '../rules/driver-values.ts'
 import type { AttemptError } from '../rules/error-summary.ts'
 import { readLanes, storedLanes } from '../rules/lane.ts'
 import { bodyOf, sizeOf } from './body.ts'
@@ -20,6 +21,9 @@ export interface Position {
   readonly tick: string
   readonly id: string
 }
+
+// A set of lanes, and the id of a position that is whole, are no numbers to JavaScript.
+const POSITION = 'base, tick, id::text'
 
 /** Before everything. */
 export const BEGINNING: Position = Object.freeze({ base: '0', tick: '0', id: WHOLE })
@@ -63,7 +67,7 @@ export function readStream(
   return {
     name: 'posthaste.read_stream',
     text: `
-      select ${LOGGED_COLUMNS}, r.base, r.tick
+      select ${LOGGED_COLUMNS}, r.base::text, r.tick::text
       from ${t.of('ticks_for')}($3, $4, $5, $6) p
       cross join lateral ${t.of('read_log')}($1, $2, p.a, p.b, $5, $6, $7, $8, $9, $10) r`,
     values: [
@@ -98,21 +102,21 @@ const position = (row: Row): Position => ({ base: String(row.base), tick: String
 /** The position after everything that the relay has seen of the log, and the time. */
 export function latestPosition(t: Tables): Query<Position & { readonly now: Date }> {
   return {
-    text: `select *, clock_timestamp() as now from ${t.of('position_latest')}()`,
+    text: `select ${POSITION}, clock_timestamp() as now from ${t.of('position_latest')}()`,
     values: [],
-    decode: (row) => ({ ...position(row), now: new Date(row.now) }),
+    decode: (row) => ({ ...position(row), now: timeFrom(row.now) }),
   }
 }
 
 /** A position before everything published at a time or later; what is older comes too. */
 export function positionAtTime(t: Tables, at: Date): Query<Position> {
-  return { text: `select * from ${t.of('position_at_time')}($1)`, values: [at], decode: position }
+  return { text: `select ${POSITION} from ${t.of('position_at_time')}($1)`, values: [at], decode: position }
 }
 
 /** The position just before a message, or just after it; null when the log does not hold it. */
 export function positionOfMessage(t: Tables, messageId: string, after = false): Query<Position | null> {
   return {
-    text: `select * from ${t.of('position_of_message')}($1, $2)`,
+    text: `select ${POSITION} from ${t.of('position_of_message')}($1, $2)`,
     values: [messageId, after],
     decode: (row) => (row.tick === null ? null : position(row)),
   }
@@ -143,7 +147,11 @@ export function groupNames(t: Tables, queue: number): Query<{ name: string }> {
 
 /** What a group passes over: messages of before it. */
 export function groupSince(t: Tables, group: number): Query<{ since: Date | null }> {
-  return { text: `select since from ${t.of('stream_groups')} where id = $1`, values: [group] }
+  return {
+    text: `select since from ${t.of('stream_groups')} where id = $1`,
+    values: [group],
+    decode: ({ since }) => ({ since: timeOrNull(since) }),
+  }
 }
 
 export interface LanesAt {
@@ -156,7 +164,7 @@ export interface LanesAt {
 /** Where the lanes of a group are, a row per position. */
 export function groupPositions(t: Tables, group: number): Query<LanesAt> {
   return {
-    text: `select * from ${t.of('group_positions')}($1)`,
+    text: `select number, lanes::text, ${POSITION}, replay from ${t.of('group_positions')}($1)`,
     values: [group],
     decode: (row) => ({
       number: String(row.number),
@@ -176,9 +184,14 @@ export interface ReplayWindow {
 
 export function replayWindow(t: Tables, replay: number): Query<ReplayWindow> {
   return {
-    text: `select tick, last_id, since, before from ${t.of('replays')} where id = $1`,
+    text: `select tick, last_id::text, since, before from ${t.of('replays')} where id = $1`,
     values: [replay],
-    decode: (row) => ({ tick: String(row.tick), lastId: String(row.last_id), since: row.since, before: row.before }),
+    decode: (row) => ({
+      tick: String(row.tick),
+      lastId: String(row.last_id),
+      since: timeOrNull(row.since),
+      before: timeOrNull(row.before),
+    }),
   }
 }
 
@@ -213,7 +226,9 @@ export interface GroupLook {
 export function lookAtGroups(t: Tables, groups: readonly number[]): Query<GroupLook> {
   return {
     name: 'posthaste.look_at_groups',
-    text: `select * from ${t.of('look_at_groups')}($1::integer[])`,
+    text: `
+      select grp, members, paused_ms, closed::text, stale::text, due_ms, newest, moved
+      from ${t.of('look_at_groups')}($1::integer[])`,
     values: [groups],
     decode: (row) => ({
       group: row.grp,
@@ -247,7 +262,7 @@ export interface Held {
 export function holdLanes(t: Tables, { group, lanes, number }: LanesToHold): Query<Held> {
   return {
     name: 'posthaste.hold_lanes',
-    text: `select * from ${t.of('hold_lanes')}($1, $2, $3)`,
+    text: `select held::text, parks, paused from ${t.of('hold_lanes')}($1, $2, $3)`,
     values: [group, storedLanes(lanes), number],
     decode: (row) => ({ held: readLanes(row.held), parks: row.parks, paused: row.paused }),
   }
@@ -270,7 +285,7 @@ export function holdLeasedLanes(
 ): Query<{ held: bigint; paused: boolean }> {
   return {
     name: 'posthaste.hold_leased_lanes',
-    text: `select * from ${t.of('hold_leased_lanes')}($1, $2, $3, $4::text[], $5, $6)`,
+    text: `select held::text, paused from ${t.of('hold_leased_lanes')}($1, $2, $3, $4::text[], $5, $6)`,
     values: [group, storedLanes(lanes), number, keys, lease, token],
     decode: (row) => ({ held: readLanes(row.held), paused: row.paused }),
   }
@@ -288,7 +303,7 @@ export function leaseLanes(
   }: { group: number; lanes: bigint; leaseMs: number; holder: string; session: number | null },
 ): Query<LaneLease & { lanes: bigint }> {
   return {
-    text: `select * from ${t.of('lease_lanes')}($1, $2, $3, $4, $5)`,
+    text: `select lease, token, lanes::text from ${t.of('lease_lanes')}($1, $2, $3, $4, $5)`,
     values: [group, storedLanes(lanes), leaseMs, holder, session],
     decode: (row) => ({ lease: String(row.lease), token: row.token, lanes: readLanes(row.lanes) }),
   }
@@ -409,7 +424,7 @@ export function passLanes(
   },
 ): Query<{ held: bigint; number: string }> {
   return {
-    text: `select * from ${t.of('pass_lanes')}($1, $2::bigint[], $3::bigint[], $4, $5, $6, $7)`,
+    text: `select held::text, number from ${t.of('pass_lanes')}($1, $2::bigint[], $3::bigint[], $4, $5, $6, $7)`,
     values: [
       group,
       sets.map(({ lanes }) => storedLanes(lanes)),
@@ -624,7 +639,6 @@ export function groupStatus(t: Tables, queue: number | null, group: string | nul
 }
 
 function groupStatusOf(row: Row): GroupStatus {
-  const until = row.paused_until === Number.POSITIVE_INFINITY ? null : row.paused_until && new Date(row.paused_until)
   return {
     stream: row.stream,
     group: row.name,
@@ -636,9 +650,12 @@ function groupStatusOf(row: Row): GroupStatus {
     parkedKeys: Number(row.parked_keys),
     heldKeys: Number(row.held_keys),
     replaying: row.replaying,
-    paused: row.paused_until === null ? null : { until, reason: row.pause_reason, by: row.paused_by },
-    madeAt: row.made_at,
-    movedAt: row.moved_at,
+    paused:
+      row.paused_until === null
+        ? null
+        : { until: timeOrNull(row.paused_until), reason: row.pause_reason, by: row.paused_by },
+    madeAt: timeFrom(row.made_at),
+    movedAt: timeOrNull(row.moved_at),
   }
 }
 
@@ -670,10 +687,10 @@ export function parkedOf(t: Tables, group: number, key: string | null, limit: nu
       scope: row.scope,
       lane: row.lane,
       attempts: row.attempts,
-      errors: (typeof row.history === 'string' ? JSON.parse(row.history) : row.history) ?? [],
-      dueAt: row.held ? null : row.due_at,
+      errors: historyOf(row.history),
+      dueAt: row.held ? null : timeOrNull(row.due_at),
       held: row.held,
-      parkedAt: row.parked_at,
+      parkedAt: timeFrom(row.parked_at),
       waiting: Number(row.waiting),
       messageId: row.message_id,
       type: row.type,

@@ -1,3 +1,4 @@
+import { jsonFrom, timeFrom } from '../rules/driver-values.ts'
 import type { FlowSettings } from '../rules/flow.ts'
 import type { RetryPolicy } from '../rules/retry.ts'
 import type { Binding, ExchangeKind } from '../rules/route.ts'
@@ -8,7 +9,7 @@ import {
   type QueueSettings,
   type StreamSettings,
 } from '../rules/topology.ts'
-import type { Query } from './queryable.ts'
+import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
 /** An exchange as it is in the database. */
@@ -72,6 +73,7 @@ export function storedExchanges(t: Tables): Query<StoredExchange> {
   return {
     text: `select name, kind, owner, declared_at as "declaredAt" from ${t.of('exchanges')} order by name`,
     values: [],
+    decode: (row) => ({ ...row, declaredAt: timeFrom(row.declaredAt) }) as StoredExchange,
   }
 }
 
@@ -83,6 +85,7 @@ export function storedQueues(t: Tables): Query<StoredQueue> {
       from ${t.of('queues')}
       order by name`,
     values: [],
+    decode: queueOf,
   }
 }
 
@@ -95,7 +98,20 @@ export function storedQueue(t: Tables, name: string): Query<StoredQueue> {
       from ${t.of('queues')}
       where name = $1`,
     values: [name],
+    decode: queueOf,
   }
+}
+
+function queueOf(row: Row): StoredQueue {
+  const { retry, deadLetter, flow, stream, declaredAt } = row
+  return {
+    ...row,
+    retry: jsonFrom(retry),
+    deadLetter: jsonFrom(deadLetter),
+    flow: jsonFrom(flow),
+    stream: jsonFrom(stream),
+    declaredAt: timeFrom(declaredAt),
+  } as StoredQueue
 }
 
 export function storedBindings(t: Tables): Query<StoredBinding> {
@@ -106,6 +122,7 @@ export function storedBindings(t: Tables): Query<StoredBinding> {
       join ${t.of('queues')} q on q.id = b.queue
       order by q.name, b.exchange, b.routing_key, b.type`,
     values: [],
+    decode: (row) => ({ ...row, arguments: jsonFrom(row.arguments) }) as StoredBinding,
   }
 }
 
@@ -216,7 +233,7 @@ export function storedContracts(t: Tables): Query<StoredContract> {
       from ${t.of('contracts')}
       order by name, version desc`,
     values: [],
-    decode: (row) => ({ ...row, schema: row.schema === null ? null : JSON.parse(row.schema) }) as StoredContract,
+    decode: (row) => ({ ...row, schema: jsonFrom(row.schema), declaredAt: timeFrom(row.declaredAt) }) as StoredContract,
   }
 }
 

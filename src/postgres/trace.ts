@@ -1,3 +1,4 @@
+import { timeOrNull } from '../rules/driver-values.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -17,6 +18,7 @@ export function causedBy(
       select message_id as id, causation_id as "causationId", searched_until as "searchedUntil"
       from ${t.of('caused_by')}($1::uuid, $2, $3, $4)`,
     values: [id, correlationId, span, limit],
+    decode: (row) => ({ ...row, searchedUntil: timeOrNull(row.searchedUntil) }) as Caused,
   }
 }
 

@@ -1,3 +1,4 @@
+import { timeOrNull } from '../rules/driver-values.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -20,6 +21,7 @@ export function storedGroups(t: Tables): Query<StoredGroup> {
       join ${t.of('queues')} q on q.id = g.queue
       order by q.name, g.name`,
     values: [],
+    decode: (row) => ({ ...row, since: timeOrNull(row.since) }) as StoredGroup,
   }
 }
 

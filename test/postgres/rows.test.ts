@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type pg from 'pg'
 import { expect, test } from 'vitest'
-import { octetsOf } from '../../src/postgres/body.ts'
 import { type Claimed, claim } from '../../src/postgres/claim.ts'
 import type { Query } from '../../src/postgres/queryable.ts'
 import { readerAt, readOn } from '../../src/postgres/readers.ts'
 import { latestPosition } from '../../src/postgres/streams.ts'
+import { octetsOf } from '../../src/rules/octets.ts'
 import { type Bench, bench, GROUND, run, t } from './bench.ts'
 
 const OCTETS = Buffer.from(Array.from({ length: 512 }, (_, i) => i % 256))
