@@ -1,28 +1,15 @@
-const TEXT = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d$/
+const ISO = /^(\d{4,6})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d+))?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?( BC)?$/
 
-/** A time as the server usually writes it, `2027-01-31 23:59:59.123456+00`; undefined for what is written otherwise. */
+/** A time as the server writes it where DateStyle is ISO, `2027-01-31 23:59:59.123456+05:30`; undefined for what is written otherwise. */
 export function instantOf(text: string): Date | undefined {
-  if (!TEXT.test(text)) return undefined
-  const sign = text.charCodeAt(text.length - 3) === MINUS ? -1 : 1
-  const hours = two(text, 11) - sign * two(text, text.length - 2)
-  const year = two(text, 0) * 100 + two(text, 2)
-  const instant = Date.UTC(year, two(text, 5) - 1, two(text, 8), hours, two(text, 14), two(text, 17), fraction(text))
-  return year < 100 ? undefined : new Date(instant)
-}
-
-const MINUS = '-'.charCodeAt(0)
-const ZERO = '0'.charCodeAt(0)
-
-function two(text: string, at: number): number {
-  return (text.charCodeAt(at) - ZERO) * 10 + text.charCodeAt(at + 1) - ZERO
-}
-
-// Whole milliseconds, as pg's own parser has them.
-function fraction(text: string): number {
-  let ms = 0
-  for (let at = 20; at < 23; at += 1) {
-    const digit = text.charCodeAt(at) - ZERO
-    ms = ms * 10 + (at < text.length - 3 && digit >= 0 && digit <= 9 ? digit : 0)
-  }
-  return ms
+  const parts = ISO.exec(text)
+  if (!parts) return undefined
+  const [, year, month, day, hour, minute, second, fraction = '', sign, ...offset] = parts
+  const [hours, minutes, seconds] = offset.map((part) => Number(part ?? 0))
+  const instant = new Date(0)
+  // the year before 1 is 1 BC, and a Date of two digits would be one of the last century
+  instant.setUTCFullYear(parts.at(-1) === undefined ? Number(year) : 1 - Number(year), Number(month) - 1, Number(day))
+  instant.setUTCHours(Number(hour), Number(minute), Number(second), Number(fraction.padEnd(3, '0').slice(0, 3)))
+  const aheadMs = ((hours! * 60 + minutes!) * 60 + seconds!) * 1_000
+  return new Date(instant.getTime() - (sign === '-' ? -aheadMs : aheadMs))
 }

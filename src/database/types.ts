@@ -13,38 +13,30 @@ export interface Types {
 const OURS = new Map<number, Parse>([
   [16, (text) => text === 't'],
   [17, octetsOf],
-  [20, (text) => text],
+  [20, asItIs],
   [21, Number],
   [23, Number],
   [114, JSON.parse],
   [701, Number],
-  [1700, (text) => text],
+  [1184, timeOf],
+  [1700, asItIs],
   [3802, JSON.parse],
 ])
-const TIMESTAMPTZ = 1184
 
 /** Reads what our own statements return in one way, whatever parsers the client has been given for its owner's. */
 export function ownTypes(of: Partial<Types>): Types {
-  const theirs = (oid: number) => of.getTypeParser?.(oid, 'text') ?? asItIs
-  return {
-    getTypeParser: (oid) => (oid === TIMESTAMPTZ ? readingTimes(theirs(oid)) : (OURS.get(oid) ?? theirs(oid))),
-  }
+  return { getTypeParser: (oid) => OURS.get(oid) ?? of.getTypeParser?.(oid, 'text') ?? asItIs }
 }
 
-function readingTimes(theirs: Parse): Parse {
-  return (text) => {
-    const instant = instantOf(text) ?? endless(text) ?? theirs(text)
-    if (instant instanceof Date || typeof instant === 'number') return instant
-    throw new NotSupported(
-      'DateStyle',
-      `a time that the server wrote cannot be read, "${text}": set DateStyle to ISO for the role or the database`,
-    )
-  }
-}
-
-function endless(text: string): number | undefined {
+function timeOf(text: string): Date | number {
   if (text === 'infinity') return Number.POSITIVE_INFINITY
-  return text === '-infinity' ? Number.NEGATIVE_INFINITY : undefined
+  if (text === '-infinity') return Number.NEGATIVE_INFINITY
+  const instant = instantOf(text)
+  if (instant) return instant
+  throw new NotSupported(
+    'DateStyle',
+    `a time that the server wrote cannot be read, "${text}": set DateStyle to ISO for the role or the database`,
+  )
 }
 
 function asItIs(text: string): string {

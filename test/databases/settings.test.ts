@@ -96,6 +96,9 @@ describe('an application that reads numbers, times and JSON in its own way', () 
 
   test.each(ADAPTERS)('is served as any other, and is given times as times (%s)', async (_, adapt) => {
     await using db = await createDatabase()
+    await db.pool.query(
+      `do $$ begin execute format('alter database %I set timezone = ''Asia/Kolkata''', current_database()); end $$`,
+    )
     const pool = poolOn(db.url)
     const posthaste = await everything(adapt(pool))
     const { queues, exchanges } = await posthaste.audit()
