@@ -5,7 +5,7 @@ import type { StreamRow } from './streams.ts'
 
 const COLUMNS = [
   ...bodyColumns('', 'published_ms'),
-  'id::text',
+  'id',
   'lane',
   'message_id',
   'nullif(priority, 0) as priority',

@@ -1,6 +1,6 @@
 import { afterLogged, isLogged, LOGGED_COLUMNS, LoggedRow, streamRow } from './logged-row.ts'
 import type { Query } from './queryable.ts'
-import type { Position, StreamRow } from './streams.ts'
+import { type Position, positionId, type StreamRow } from './streams.ts'
 import type { Tables } from './tables.ts'
 
 /** Where a reader without a group is: the two ticks that it stands between, whole, as nothing keeps them for it. */
@@ -46,7 +46,7 @@ export function readOn(t: Tables, { queue, place, since, limit, bytes }: ReadOn)
     values: [queue, place.a, place.b, place.id, place.keptFrom, since, limit, bytes],
     decode: (row) =>
       row.message_id === null
-        ? { place: { a: row.a, b: row.b, id: String(row.id), keptFrom: String(row.kept_from) } }
+        ? { place: { a: row.a, b: row.b, id: positionId(row.id), keptFrom: String(row.kept_from) } }
         : { row: streamRow(row) },
     decodeTexts: (texts) => {
       if (isLogged(texts)) return { row: new LoggedRow(texts) }

@@ -22,9 +22,6 @@ export interface Position {
   readonly id: string
 }
 
-// A set of lanes, and the id of a position that is whole, are no numbers to JavaScript.
-const POSITION = 'base, tick, id::text'
-
 /** Before everything. */
 export const BEGINNING: Position = Object.freeze({ base: '0', tick: '0', id: WHOLE })
 
@@ -67,7 +64,7 @@ export function readStream(
   return {
     name: 'posthaste.read_stream',
     text: `
-      select ${LOGGED_COLUMNS}, r.base::text, r.tick::text
+      select ${LOGGED_COLUMNS}, r.base, r.tick
       from ${t.of('ticks_for')}($3, $4, $5, $6) p
       cross join lateral ${t.of('read_log')}($1, $2, p.a, p.b, $5, $6, $7, $8, $9, $10) r`,
     values: [
@@ -97,12 +94,21 @@ export function chunkOf(found: (StreamRow | Position)[]): Chunk {
   return { rows: found as StreamRow[], end }
 }
 
-const position = (row: Row): Position => ({ base: String(row.base), tick: String(row.tick), id: String(row.id) })
+const position = (row: Row): Position => ({
+  base: String(row.base),
+  tick: String(row.tick),
+  id: positionId(row.id),
+})
+
+/** The id of a position, in whatever shape the driver gives an int8: as a number, that of a whole one is not exact. */
+export function positionId(id: unknown): string {
+  return typeof id === 'number' && id > Number.MAX_SAFE_INTEGER ? WHOLE : String(id)
+}
 
 /** The position after everything that the relay has seen of the log, and the time. */
 export function latestPosition(t: Tables): Query<Position & { readonly now: Date }> {
   return {
-    text: `select ${POSITION}, clock_timestamp() as now from ${t.of('position_latest')}()`,
+    text: `select *, clock_timestamp() as now from ${t.of('position_latest')}()`,
     values: [],
     decode: (row) => ({ ...position(row), now: timeFrom(row.now) }),
   }
@@ -110,13 +116,13 @@ export function latestPosition(t: Tables): Query<Position & { readonly now: Date
 
 /** A position before everything published at a time or later; what is older comes too. */
 export function positionAtTime(t: Tables, at: Date): Query<Position> {
-  return { text: `select ${POSITION} from ${t.of('position_at_time')}($1)`, values: [at], decode: position }
+  return { text: `select * from ${t.of('position_at_time')}($1)`, values: [at], decode: position }
 }
 
 /** The position just before a message, or just after it; null when the log does not hold it. */
 export function positionOfMessage(t: Tables, messageId: string, after = false): Query<Position | null> {
   return {
-    text: `select ${POSITION} from ${t.of('position_of_message')}($1, $2)`,
+    text: `select * from ${t.of('position_of_message')}($1, $2)`,
     values: [messageId, after],
     decode: (row) => (row.tick === null ? null : position(row)),
   }
@@ -164,7 +170,7 @@ export interface LanesAt {
 /** Where the lanes of a group are, a row per position. */
 export function groupPositions(t: Tables, group: number): Query<LanesAt> {
   return {
-    text: `select number, lanes::text, ${POSITION}, replay from ${t.of('group_positions')}($1)`,
+    text: `select number, lanes::text, base, tick, id, replay from ${t.of('group_positions')}($1)`,
     values: [group],
     decode: (row) => ({
       number: String(row.number),
@@ -184,11 +190,11 @@ export interface ReplayWindow {
 
 export function replayWindow(t: Tables, replay: number): Query<ReplayWindow> {
   return {
-    text: `select tick, last_id::text, since, before from ${t.of('replays')} where id = $1`,
+    text: `select tick, last_id, since, before from ${t.of('replays')} where id = $1`,
     values: [replay],
     decode: (row) => ({
       tick: String(row.tick),
-      lastId: String(row.last_id),
+      lastId: positionId(row.last_id),
       since: timeOrNull(row.since),
       before: timeOrNull(row.before),
     }),
