@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { lease } from '../../src/postgres/leases.ts'
 import type { CycleOptions } from '../../src/postgres/relay.ts'
 import { until } from '../support/until.ts'
-import { type Bench, bench, run, t } from './bench.ts'
+import { type Bench, bench, run, t, transaction } from './bench.ts'
 import { leaveAlone } from './plans.ts'
 
 /** A bench with nothing scheduled in its database. */
@@ -125,17 +125,18 @@ test('what was promoted and cannot be removed, under a snapshot that is held ope
       [ago, b.number, n],
     )
   const entriesRead = async () => {
-    await relay.query('select pg_stat_force_next_flush()')
     const { rows } = await relay.query(
-      `select idx_tup_read::integer as entries from pg_stat_user_indexes where indexrelname = 'scheduled_pkey'`,
+      `select pg_stat_get_xact_tuples_returned('posthaste.scheduled_pkey'::regclass)::integer as entries`,
     )
     return rows[0].entries
   }
   const lookingBack = async (options: Partial<CycleOptions>) => {
     await schedule(1, '10 ms')
-    const before = await entriesRead()
-    const { promoted } = await b.cycle({ on: relay, ...options })
-    return { promoted, entries: (await entriesRead()) - before }
+    return await transaction(relay, async () => {
+      const before = await entriesRead()
+      const { promoted } = await b.cycle({ on: relay, ...options })
+      return { promoted, entries: (await entriesRead()) - before }
+    })
   }
 
   await schedule(3_000, '30 s')
