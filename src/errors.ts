@@ -291,7 +291,7 @@ export class UnknownExchange extends PosthasteError {
   }
 }
 
-/** What was asked for is not built. The sentence says what to use instead, where there is something. */
+/** What was asked for is not built, or the server is set to what it does not work with. The sentence says what to use instead, where there is something. */
 export class NotSupported extends PosthasteError {
   readonly code = 'NOT_SUPPORTED'
   readonly feature: string
