@@ -17,7 +17,7 @@ import type { Prepared } from './handlers.ts'
 import { Lease, type Leases } from './leases.ts'
 import type { Mode } from './mode.ts'
 import { REPLY, type ReplyContext } from './replying.ts'
-import { report, type Seat } from './seat.ts'
+import { mayBegin, report, type Seat } from './seat.ts'
 import { Settling } from './settling.ts'
 import type { Taken } from './slots.ts'
 import { COMPLETED, RETURNED, settledOf, tell, type Verdict, verdictOf } from './verdict.ts'
@@ -112,11 +112,11 @@ export class AtLeastOnce<Tx> implements Mode {
     try {
       const groups = this.#seat.handlers.batched ? new Groups() : undefined
       for (const row of rows) {
-        if (!this.#mayBegin || !(await this.#leases.covers(held))) settling.giveBack(row)
+        if (!mayBegin(this.#seat) || !(await this.#leases.covers(held))) settling.giveBack(row)
         else attemptsMs.push(await this.#judge(held, row, settling, groups))
       }
       for (const group of groups ?? []) {
-        const begun = this.#mayBegin && (await this.#leases.covers(held))
+        const begun = mayBegin(this.#seat) && (await this.#leases.covers(held))
         if (begun) attemptsMs.push(await this.#judgeGroup(held, group, settling))
         else for (const row of group.rows) settling.giveBack(row)
       }
@@ -166,10 +166,6 @@ export class AtLeastOnce<Tx> implements Mode {
       if (cutBy && !(cutBy instanceof HandlerTimeout)) return 'returned'
       return group.rows.map((row) => verdictOnError(this.#seat, row, row.attempts, cutBy ?? error))
     }
-  }
-
-  get #mayBegin(): boolean {
-    return !this.#seat.stopping.aborted && this.#seat.gate.passable
   }
 
   async #judge(held: Lease, row: Claimed, settling: Settling<Tx>, groups?: Groups): Promise<number> {

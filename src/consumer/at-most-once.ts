@@ -15,7 +15,7 @@ import { Group, Groups } from './group.ts'
 import type { Prepared } from './handlers.ts'
 import type { Mode } from './mode.ts'
 import { REPLY, type ReplyContext } from './replying.ts'
-import type { Seat } from './seat.ts'
+import { mayBegin, type Seat } from './seat.ts'
 import type { Taken } from './slots.ts'
 import { COMPLETED, type Judged, RETURNED, settledOf, tell } from './verdict.ts'
 
@@ -98,13 +98,10 @@ export class AtMostOnce<Tx> implements Mode {
     return claimed
   }
 
-  get #mayBegin(): boolean {
-    return !this.#seat.stopping.aborted && this.#seat.gate.passable
-  }
-
   async #judge(row: Claimed): Promise<Ended> {
     const attempt = row.attempts + 1
-    if (!this.#mayBegin) return { judged: { row, attempt, verdict: RETURNED, durationMs: 0 }, prepared: undefined }
+    if (!mayBegin(this.#seat))
+      return { judged: { row, attempt, verdict: RETURNED, durationMs: 0 }, prepared: undefined }
     const prepared = await this.#seat.handlers.prepare(row, this.#seat, attempt)
     if ('kind' in prepared) return { judged: { row, attempt, verdict: prepared, durationMs: 0 }, prepared: undefined }
     return { judged: { row, attempt, verdict: COMPLETED, durationMs: 0 }, prepared }

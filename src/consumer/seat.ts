@@ -68,6 +68,11 @@ export function seatOf<Tx>(
   }
 }
 
+/** Whether what was claimed may be begun; else it goes back unattempted. */
+export function mayBegin({ stopping, gate }: Pick<Seat<never>, 'stopping' | 'gate'>): boolean {
+  return !stopping.aborted && gate.passable
+}
+
 /** Tells of what failed beside the handlers. */
 export function report(
   { context, queue }: { readonly context: Pick<Context, 'events'>; readonly queue: { readonly name: string } },

@@ -17,7 +17,7 @@ const ABSENT = POSITION + 9
 
 const LEAST_URGENT = 9
 const LEFT_OUT = 'left out'
-const NO_HISTORY: readonly AttemptError[] = Object.freeze([])
+export const NO_HISTORY: readonly AttemptError[] = Object.freeze([])
 
 /** The columns of a claimed delivery, in the order in which `ClaimedRow` finds them; `of` stands before each, see `bodyColumns`. */
 export function claimedColumns(of = ''): string {

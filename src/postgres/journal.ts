@@ -1,3 +1,4 @@
+import { timeFrom } from '../rules/driver-values.ts'
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
@@ -27,6 +28,6 @@ export function acts(
       order by j.id desc
       limit $3`,
     values: [queue, before, limit],
-    decode: (row) => ({ ...row, at: new Date(row.at), facts: JSON.parse(row.facts) }) as Act,
+    decode: (row) => ({ ...row, at: timeFrom(row.at), facts: JSON.parse(row.facts) }) as Act,
   }
 }

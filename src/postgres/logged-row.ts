@@ -1,5 +1,6 @@
 import type { AttemptError } from '../rules/error-summary.ts'
 import { AFTER_BODY, type Body, BodyTexts, bodyColumns, bodyOf, sizeOf } from './body.ts'
+import { NO_HISTORY } from './claimed-row.ts'
 import type { Row, Texts } from './queryable.ts'
 import type { StreamRow } from './streams.ts'
 
@@ -19,8 +20,6 @@ const EXPIRED = ID + 4
 
 /** The columns of a message of the log, in the order in which `LoggedRow` finds them; others may follow. */
 export const LOGGED_COLUMNS = COLUMNS.join(', ')
-
-const NO_HISTORY: readonly AttemptError[] = Object.freeze([])
 
 /** Whether it is a message, and not what comes after the last. */
 export function isLogged(texts: Texts): boolean {

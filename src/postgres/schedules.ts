@@ -1,3 +1,4 @@
+import { timeFrom, timeOrNull } from '../rules/driver-values.ts'
 import type { MissedTicks } from '../rules/schedule.ts'
 import type { Query, Row } from './queryable.ts'
 import type { Tables } from './tables.ts'
@@ -28,7 +29,7 @@ export function schedulesChannel({ schema }: Tables): string {
 }
 
 export function databaseTime(): Query<{ now: Date }> {
-  return { text: 'select clock_timestamp() as now', values: [], decode: ({ now }) => ({ now: new Date(now) }) }
+  return { text: 'select clock_timestamp() as now', values: [], decode: ({ now }) => ({ now: timeFrom(now) }) }
 }
 
 export interface PutSchedule {
@@ -48,7 +49,7 @@ export function putSchedule(t: Tables, given: PutSchedule): Query<{ nextAt: Date
   return {
     text: `select ${t.of('put_schedule')}($1, $2, $3, $4, $5::text, $6::timestamptz, $7) as "nextAt"`,
     values: [name, cron, timeZone, missed, message, nextAt.toISOString(), owner],
-    decode: (row) => ({ nextAt: new Date(row.nextAt) }),
+    decode: (row) => ({ nextAt: timeFrom(row.nextAt) }),
   }
 }
 
@@ -88,8 +89,8 @@ export function dueSchedules(t: Tables, limit: number): Query<DueSchedule> {
       cron: row.cron,
       timeZone: row.time_zone,
       missed: row.missed,
-      nextAt: new Date(row.next_at),
-      now: new Date(row.now),
+      nextAt: timeFrom(row.next_at),
+      now: timeFrom(row.now),
       waitMs: Number(row.wait_ms),
     }),
   }
@@ -115,9 +116,9 @@ function stored(row: Row): StoredSchedule {
     type: row.type,
     exchange: row.exchange,
     routingKey: row.routing_key,
-    nextAt: row.next_at && new Date(row.next_at),
-    lastAt: row.last_at && new Date(row.last_at),
+    nextAt: timeOrNull(row.next_at),
+    lastAt: timeOrNull(row.last_at),
     owner: row.owner,
-    declaredAt: new Date(row.declared_at),
+    declaredAt: timeFrom(row.declared_at),
   }
 }

@@ -4,7 +4,7 @@ import { verdictOnError } from '../consumer/failing.ts'
 import { Group, type Member } from '../consumer/group.ts'
 import type { Prepared } from '../consumer/handlers.ts'
 import { REPLY } from '../consumer/replying.ts'
-import { report } from '../consumer/seat.ts'
+import { mayBegin, report } from '../consumer/seat.ts'
 import { DUPLICATE, type Judged, RETURNED, type Verdict, verdictOf } from '../consumer/verdict.ts'
 import { HandlerTimeout, LaneLost } from '../errors.ts'
 import type { Publishable } from '../outbox.ts'
@@ -279,7 +279,7 @@ export class StreamAtLeastOnce<Tx> implements StreamMode {
 
   async #judged(row: StreamRow, prepared: Prepared | Verdict, lease: LaneLease | undefined): Promise<Judged> {
     const attempt = row.attempts + 1
-    if (!this.#mayBegin) return { row, attempt, verdict: RETURNED, durationMs: 0 }
+    if (!mayBegin(this.#seat)) return { row, attempt, verdict: RETURNED, durationMs: 0 }
     if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
     const { queue } = this.#seat
     const startedAt = performance.now()
@@ -295,7 +295,7 @@ export class StreamAtLeastOnce<Tx> implements StreamMode {
     const group = new Group(members)
     const startedAt = performance.now()
     const rows = group.rows as readonly StreamRow[]
-    const verdicts = this.#mayBegin
+    const verdicts = mayBegin(this.#seat)
       ? await this.#attempt(rows, async (run) => {
           const context = { extend: async (ms: number) => run.extend(ms), signal: run.signal }
           const outcomes = group.outcomes(await group.call(context))
@@ -358,9 +358,5 @@ export class StreamAtLeastOnce<Tx> implements StreamMode {
     const { context, queue, groupName } = this.#seat
     if (lease && (await run(queryable, leaseHolds(context.tables, lease))).length === 0)
       throw new LaneLost(queue.name, groupName)
-  }
-
-  get #mayBegin(): boolean {
-    return !this.#seat.stopping.aborted && this.#seat.gate.passable
   }
 }

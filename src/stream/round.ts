@@ -4,6 +4,7 @@ import { faultOf, verdictOnError } from '../consumer/failing.ts'
 import { Group, type Member } from '../consumer/group.ts'
 import type { Prepared } from '../consumer/handlers.ts'
 import { Savepoint } from '../consumer/savepoint.ts'
+import { mayBegin } from '../consumer/seat.ts'
 import { DUPLICATE, type Judged, RETURNED, type Verdict, verdictOf } from '../consumer/verdict.ts'
 import { HandlerTimeout } from '../errors.ts'
 import type { Queryable } from '../postgres/queryable.ts'
@@ -123,7 +124,7 @@ export class Round<Tx> {
   // Synchronous if the handler is, and what it says of its delivery: then a message costs no promise.
   #judged(row: StreamRow, prepared: Prepared | Verdict): Judged | Promise<Judged> {
     const attempt = row.attempts + 1
-    if (!this.#mayBegin) return { row, attempt, verdict: RETURNED, durationMs: 0 }
+    if (!mayBegin(this.#seat)) return { row, attempt, verdict: RETURNED, durationMs: 0 }
     if ('kind' in prepared) return { row, attempt, verdict: prepared, durationMs: 0 }
     this.#tellStarted(row, prepared)
     const startedAt = performance.now()
@@ -137,7 +138,7 @@ export class Round<Tx> {
   async #judgeGroup(members: readonly Member[], enter: (row: StreamRow, judged: Judged) => boolean): Promise<boolean> {
     const startedAt = performance.now()
     for (const { row, prepared } of members) this.#tellStarted(row as StreamRow, prepared)
-    const verdicts = this.#mayBegin ? await this.#attemptGroup(members) : members.map(() => RETURNED)
+    const verdicts = mayBegin(this.#seat) ? await this.#attemptGroup(members) : members.map(() => RETURNED)
     const durationMs = (performance.now() - startedAt) / members.length
     return members.every(({ row }, n) =>
       enter(row as StreamRow, { row, attempt: row.attempts + 1, verdict: verdicts[n]!, durationMs }),
@@ -238,9 +239,5 @@ export class Round<Tx> {
     const { messageId } = row
     const told = { queue: queue.name, group: groupName, messageId, type: delivery.type, attempt: delivery.attempt }
     context.events.emit('attempt-started', told)
-  }
-
-  get #mayBegin(): boolean {
-    return !this.#seat.stopping.aborted && this.#seat.gate.passable
   }
 }

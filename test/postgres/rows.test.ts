@@ -131,40 +131,38 @@ async function both<Result>(
   return [made.rows.map(decode!), came.rows.map((row) => decodeTexts!(row))]
 }
 
+const FACTS = [
+  'priority',
+  'position',
+  'message',
+  'messageId',
+  'attempts',
+  'crashes',
+  'history',
+  'duplicate',
+  'expired',
+  'leftOut',
+] as const
+const BODY = [
+  'exchange',
+  'routingKey',
+  'type',
+  'version',
+  'key',
+  'correlationId',
+  'causationId',
+  'headers',
+  'payload',
+  'bytes',
+  'contentType',
+  'publishedAt',
+] as const
+
 /** Everything that is to be known of it, whatever it is made of. */
 function plain(row: Claimed) {
-  const { priority, position, message, messageId, attempts, crashes, history, duplicate, expired, leftOut, body } = row
-  const facts = { priority, position, message, messageId, attempts, crashes, history, duplicate, expired, leftOut }
-  if (body === null) return { ...facts, body }
-  const {
-    exchange,
-    routingKey,
-    type,
-    version,
-    key,
-    correlationId,
-    causationId,
-    headers,
-    payload,
-    bytes,
-    contentType,
-    publishedAt,
-  } = body
-  return {
-    ...facts,
-    body: {
-      exchange,
-      routingKey,
-      type,
-      version,
-      key,
-      correlationId,
-      causationId,
-      headers,
-      payload,
-      bytes,
-      contentType,
-      publishedAt,
-    },
-  }
+  return { ...picked(row, FACTS), body: row.body && picked(row.body, BODY) }
+}
+
+function picked<From, Key extends keyof From>(from: From, keys: readonly Key[]): Pick<From, Key> {
+  return Object.fromEntries(keys.map((key) => [key, from[key]])) as Pick<From, Key>
 }
