@@ -1,7 +1,7 @@
 import type { Query } from './queryable.ts'
 import type { Tables } from './tables.ts'
 
-/** Where publishers that find the relay asleep knock; migrations/functions/03_wake_relay.sql says the same name. */
+/** Where publishers that find the relay asleep knock; migrations/functions/03_wake_up.sql says the same name. */
 export function relayChannel({ schema }: Tables): string {
   return `posthaste.${schema}`
 }

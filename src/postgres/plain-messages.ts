@@ -66,7 +66,7 @@ const MARKS = /[\x1e\x1f]/
 const ALIKE = perSchema(
   (t) => `
       insert into ${t.of('outbox')} (xid, ${COLUMNS})
-      select (select ${t.of('xid_of_many')}()), m.id, $2::text, $3::text, $4::text, $5::integer, m.key, $7::smallint, $8::text, $9::text, $10::json, m.payload::json
+      select (select ${t.of('xid_of_publisher')}()), m.id, $2::text, $3::text, $4::text, $5::integer, m.key, $7::smallint, $8::text, $9::text, $10::json, m.payload::json
       from unnest($1::uuid[], string_to_array($6::text, e'\\x1e', e'\\x1f'), string_to_array($11::text, e'\\x1e')) m (id, key, payload)
       where ${isDeclared(t, '$2')} and ($12::boolean or ${noStreamKeepsKeys(t)})`,
 )

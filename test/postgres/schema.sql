@@ -351,11 +351,7 @@ with (
 
 create table outbox (
   id bigint not null default nextval('outbox_id'::regclass),
-  xid xid8 not null default 
-CASE
-    WHEN pg_try_advisory_xact_lock_shared(1886349416, hashtext('⟨schema⟩:sleep'::text)) THEN pg_current_xact_id()
-    ELSE wake_relay('⟨schema⟩'::text)
-END,
+  xid xid8 not null default xid_of_publisher(),
   message_id uuid not null,
   exchange text not null,
   routing_key text not null,
@@ -2239,10 +2235,6 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function wake_relay(_schema text)
-returns xid8
-language plpgsql;
-
 create function with_messages(_taken ready[], _known uuid[])
 returns SETOF claimed
 language plpgsql
@@ -2254,8 +2246,6 @@ create function without_words(_fact jsonb)
 returns jsonb
 language sql immutable;
 
-create function xid_of_many()
+create function xid_of_publisher()
 returns xid8
-language plpgsql
-  set jit=off
-  set search_path=⟨schema⟩, pg_temp;
+language sql;

@@ -64,8 +64,8 @@ const WITHOUT_PATH = [
   'refuse_message',
   'refuse_unreadable',
   'uuid_v7',
-  'wake_relay',
   'without_words',
+  'xid_of_publisher',
 ]
 
 test('no statement of a function is compiled: it takes longer than it runs', async () => {

@@ -17,7 +17,6 @@ export async function describeSchema(pool: pg.Pool, schema: string): Promise<str
     .replaceAll(`${schema}.`, '')
     .replaceAll(`search_path=${schema},`, 'search_path=⟨schema⟩,')
     .replaceAll(`'${schema}:`, "'⟨schema⟩:")
-    .replaceAll(`wake_relay('${schema}'`, "wake_relay('⟨schema⟩'")
   return `${datesOff(nameless.replaceAll('\u0001', '⟨1⟩'), new Date(rows[0].day))}\n`
 }
 
