@@ -47,13 +47,14 @@ begin
 end $$;
 
 -- Routes one chunk: finds the queues of each message, gives each delivery its position, counts. One statement, set-based, and
--- one plan that is kept: to plan it takes longer than to route a message. A stream gets nothing put down: that there is
--- something new for it is all that its readers are told.
+-- one plan that is kept: to plan it takes longer than to route a message. A merge join would sort the messages by what they are
+-- bound by, and put_ready by their ids again. A stream gets nothing put down: that there is something new for it is all that its
+-- readers are told.
 create or replace function route_chunk(
   _state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer,
   out messages integer, out deliveries integer, out last_id bigint, out queues integer[]
 )
-language plpgsql set search_path from current set jit = off set plan_cache_mode = force_generic_plan
+language plpgsql set search_path from current set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

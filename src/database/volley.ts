@@ -133,9 +133,10 @@ export class Volley {
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
-    this.#commands.push(text.split(' ', 1)[0]!)
-    const count = /\d+$/.exec(text)
-    this.#rowCount = count && Number(count[0])
+    const end = text.indexOf(' ')
+    this.#commands.push(end < 0 ? text : text.slice(0, end))
+    const count = Number(text.slice(text.lastIndexOf(' ') + 1))
+    this.#rowCount = Number.isNaN(count) ? null : count
   }
 
   handleError(error: unknown): void {
