@@ -32,18 +32,20 @@ end $$;
 --   causation_id, headers, payload | body (base64) and content_type, own_id, lock_key, dedupe_key, dedupe_window_ms.
 -- Text in, text out: the one shape that every driver binds alike. Rows come back in the order of the array;
 -- `duplicate` is true for an id its publisher chose (own_id) or a dedupe key that is known already, and then nothing was added:
--- the id is that of the message that came first.
+-- the id is that of the message that came first. Of messages of one call with the same key, or the same id, the first counts; keys are
+-- looked at before ids.
 create or replace function publish_all(messages text) returns table (id text, duplicate text)
-language plpgsql set search_path from current
+language plpgsql set search_path from current set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
   given json := messages::json;
   max_bytes integer;
   known text[];
-  chosen uuid[];
-  fresh uuid[];
   orders boolean;
+  ids uuid[];
+  firsts uuid[] := '{}';
+  fresh uuid[];
 begin
   select payload_bytes, array(select name from exchanges), exists (select from queues where parks_keys(stream))
   into max_bytes, known, orders
@@ -56,16 +58,7 @@ begin
     from json_to_recordset(given) x (type text, key text, lock_key boolean) where x.lock_key and x.key is null;
     perform lock_keys(array_agg(x.key)) from json_to_recordset(given) x (key text, lock_key boolean) where x.lock_key and x.key is not null;
   end if;
-  if strpos(messages, '"dedupe_') > 0 then
-    return query select * from publish_keyed(given, max_bytes, known);
-    return;
-  end if;
-  if strpos(messages, '"own_id"') > 0 then
-    select array_agg(x.id) into chosen from json_to_recordset(given) x (id uuid, own_id boolean) where x.own_id and x.id is not null;
-    fresh := remember_ids(chosen);
-  end if;
-
-  if chosen is null then
+  if strpos(messages, '"own_id"') = 0 and strpos(messages, '"dedupe_') = 0 then
     return query
     insert into outbox (message_id, exchange, routing_key, type, version, key, priority, deliver_at, expires_at,
                         correlation_id, causation_id, headers, payload, body, content_type)
@@ -85,10 +78,21 @@ begin
     return;
   end if;
 
+  select array_agg(coalesce(x.id, uuid_v7()) order by x.n) into ids
+  from rows from (json_to_recordset(given) as (id uuid)) with ordinality x (id, n);
+  if strpos(messages, '"dedupe_') > 0 then
+    firsts := firsts_by_key(given, ids, max_bytes, known);
+  end if;
+  fresh := remember_ids(array(
+    select x.id
+    from rows from (json_to_recordset(given) as (id uuid, own_id boolean)) with ordinality x (id, own_id, n)
+    where x.own_id and x.id is not null and firsts[x.n] is null));
+
   return query
   with m as materialized (
-    select x.*, x.own_id is true and x.id is not null
-             and (x.id <> all (fresh) or row_number() over (partition by x.id, x.own_id order by x.n) > 1) as repeated
+    select x.*, firsts[x.n] is not null
+             or x.own_id is true and x.id is not null
+               and (x.id <> all (fresh) or row_number() over (partition by x.id, x.own_id, firsts[x.n] is null order by x.n) > 1) as repeated
     from rows from (json_to_recordset(given) as (
       id uuid, exchange text, routing_key text, type text, version integer, key text, priority integer, delay_ms double precision,
       deliver_at timestamptz, expires_in_ms double precision, correlation_id text, causation_id text, headers json, payload json,
@@ -96,18 +100,15 @@ begin
       as x (id, exchange, routing_key, type, version, key, priority, delay_ms, deliver_at, expires_in_ms, correlation_id, causation_id,
             headers, payload, body, content_type, own_id, n)
   ),
-  ids as materialized (
-    select m.n, coalesce(m.id, uuid_v7()) as id from m
-  ),
   added as (
     insert into outbox (message_id, exchange, routing_key, type, version, key, priority, deliver_at, expires_at,
                         correlation_id, causation_id, headers, payload, body, content_type)
-    select ids.id, coalesce(m.exchange, ''), coalesce(m.routing_key, ''), m.type, coalesce(m.version, 1), m.key,
+    select ids[m.n], coalesce(m.exchange, ''), coalesce(m.routing_key, ''), m.type, coalesce(m.version, 1), m.key,
            coalesce(m.priority, 0),
            coalesce(m.deliver_at, clock_timestamp() + m.delay_ms * interval '1 ms'),
            clock_timestamp() + m.expires_in_ms * interval '1 ms',
            m.correlation_id, m.causation_id, m.headers, m.payload, decode(m.body, 'base64'), m.content_type
-    from m join ids on ids.n = m.n
+    from m
     where not m.repeated
       and checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
                   m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, max_bytes, known)
@@ -115,7 +116,7 @@ begin
     order by m.n
     returning 1
   )
-  select ids.id::text, m.repeated::text from m join ids on ids.n = m.n order by m.n;
+  select coalesce(firsts[m.n], ids[m.n])::text, m.repeated::text from m order by m.n;
 end $$;
 
 create or replace function publish_all(messages json) returns table (id text, duplicate text)

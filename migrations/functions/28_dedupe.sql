@@ -36,7 +36,7 @@ end $$;
 -- the message that came first; `mine` are those that this call has put there, whoever else wanted the same at the same moment.
 -- One whose time is over is as good as none. A concurrent publisher of the same key is waited for, at most five seconds.
 create or replace function remember_keys(_wanted dedupe[], out standing dedupe[], out mine dedupe[])
-language plpgsql set search_path from current set lock_timeout = '5s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '5s'
 as $$
 begin
   mine := '{}';
@@ -75,24 +75,19 @@ exception when lock_not_available then
     substr((_wanted[1]).scope, 6) using errcode = 'PH031';
 end $$;
 
--- Publishes messages of which some have a dedupe key, as publish_all does. Keys are looked at before ids that publishers chose; of
--- messages of one call that have the same key the first counts. Nothing is added when one is not what its key stands for.
-create or replace function publish_keyed(_messages json, _max_bytes integer, _exchanges text[]) returns table (id text, duplicate text)
+-- The ids that messages answer to, by their places: of one whose dedupe key stands for another, that of the one that came first; null for
+-- all others. Nothing is to be added when one is not what its key stands for.
+create or replace function firsts_by_key(_messages json, _ids uuid[], _max_bytes integer, _exchanges text[]) returns uuid[]
 language plpgsql set search_path from current
 as $$
 #variable_conflict use_column
 declare
   problem record;
   given keyed[];
-  ids uuid[];
   firsts keyed[];
   wanted dedupe[];
   standing dedupe[];
   mine dedupe[];
-  known uuid[];
-  chosen uuid[];
-  fresh uuid[];
-  orders boolean := exists (select from queues where parks_keys(stream));
 begin
   select x.type, p.reason into problem
   from json_to_recordset(_messages) x (type text, dedupe_key text, dedupe_window_ms double precision)
@@ -110,9 +105,6 @@ begin
     perform refuse_message(problem.type, problem.reason);
   end if;
 
-  select array_agg(coalesce(x.id, uuid_v7()) order by x.n) into ids
-  from rows from (json_to_recordset(_messages) as (id uuid)) with ordinality x (id, n);
-
   select array_agg(row(x.n, x.type, x.dedupe_key, x.dedupe_window_ms,
            fingerprints_of(x.exchange, x.routing_key, x.payload, x.body, x.content_type, x.fingerprints))::keyed order by x.n) into given
   from rows from (json_to_recordset(_messages) as (
@@ -123,7 +115,7 @@ begin
     and checked(x.exchange, x.routing_key, x.type, null, null, null, null, null, null, null, null, null, x.payload, x.body, x.content_type,
                 _max_bytes, _exchanges);
 
-  select array_agg(f), array_agg(row('type:' || f.type, f.key, ids[f.n], f.prints[1],
+  select array_agg(f), array_agg(row('type:' || f.type, f.key, _ids[f.n], f.prints[1],
                                      clock_timestamp() + coalesce(f.window_ms, 604800000) * interval '1 ms')::dedupe)
   into firsts, wanted
   from (select distinct on ('type:' || g.type, g.key) g.* from unnest(given) g order by 'type:' || g.type, g.key, g.n) f;
@@ -140,45 +132,11 @@ begin
     raise exception 'Cannot publish "%": another message was published with its dedupe key', problem.type using errcode = 'PH030';
   end if;
 
-  -- the id that each message answers to, when it is another one's
-  select array_agg(s.message_id order by i.n) into known
-  from generate_subscripts(ids, 1) i (n)
-  left join unnest(given) g on g.n = i.n
-  left join unnest(standing) s on s.scope = 'type:' || g.type and s.key = g.key
-    and not exists (select from unnest(firsts) f where f.n = i.n and s = any (mine));
-
-  select array_agg(x.id) into chosen
-  from rows from (json_to_recordset(_messages) as (id uuid, own_id boolean)) with ordinality x (id, own_id, n)
-  where x.own_id and x.id is not null and known[x.n] is null;
-  fresh := case when chosen is null then '{}' else remember_ids(chosen) end;
-
-  return query
-  with m as materialized (
-    select x.*, known[x.n] is not null
-             or x.own_id is true and x.id is not null
-               and (x.id <> all (fresh) or row_number() over (partition by x.id, x.own_id, known[x.n] is null order by x.n) > 1) as repeated
-    from rows from (json_to_recordset(_messages) as (
-      id uuid, exchange text, routing_key text, type text, version integer, key text, priority integer, delay_ms double precision,
-      deliver_at timestamptz, expires_in_ms double precision, correlation_id text, causation_id text, headers json, payload json,
-      body text, content_type text, own_id boolean)) with ordinality
-      as x (id, exchange, routing_key, type, version, key, priority, delay_ms, deliver_at, expires_in_ms, correlation_id, causation_id,
-            headers, payload, body, content_type, own_id, n)
-  ),
-  added as (
-    insert into outbox (message_id, exchange, routing_key, type, version, key, priority, deliver_at, expires_at,
-                        correlation_id, causation_id, headers, payload, body, content_type)
-    select ids[m.n], coalesce(m.exchange, ''), coalesce(m.routing_key, ''), m.type, coalesce(m.version, 1), m.key,
-           coalesce(m.priority, 0),
-           coalesce(m.deliver_at, clock_timestamp() + m.delay_ms * interval '1 ms'),
-           clock_timestamp() + m.expires_in_ms * interval '1 ms',
-           m.correlation_id, m.causation_id, m.headers, m.payload, decode(m.body, 'base64'), m.content_type
-    from m
-    where not m.repeated
-      and checked(m.exchange, m.routing_key, m.type, m.version, m.key, m.priority, m.delay_ms, m.deliver_at, m.expires_in_ms,
-                  m.correlation_id, m.causation_id, m.headers, m.payload, m.body, m.content_type, _max_bytes, _exchanges)
-      and (m.key is not null or not orders or refuse_keyless(m.exchange, m.routing_key, m.type, m.headers))
-    order by m.n
-    returning 1
-  )
-  select coalesce(known[m.n], ids[m.n])::text, m.repeated::text from m order by m.n;
+  return array(
+    select s.message_id
+    from generate_subscripts(_ids, 1) i (n)
+    left join unnest(given) g on g.n = i.n
+    left join unnest(standing) s on s.scope = 'type:' || g.type and s.key = g.key
+      and not exists (select from unnest(firsts) f where f.n = i.n and s = any (mine))
+    order by i.n);
 end $$;

@@ -1050,6 +1050,12 @@ create function first_id(_day date)
 returns uuid
 language sql immutable;
 
+create function firsts_by_key(_messages json, _ids uuid[], _max_bytes integer, _exchanges text[])
+returns uuid[]
+language plpgsql
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function flow_channel()
 returns text
 language sql stable
@@ -1631,12 +1637,7 @@ create function publish_all(messages text)
 returns TABLE(id text, duplicate text)
 language plpgsql
   set jit=off
-  set search_path=⟨schema⟩, pg_temp;
-
-create function publish_keyed(_messages json, _max_bytes integer, _exchanges text[])
-returns TABLE(id text, duplicate text)
-language plpgsql
-  set jit=off
+  set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
 
 create function purge_dead_letters(_ids bigint[], _queue integer DEFAULT NULL::integer, _by text DEFAULT NULL::text)
@@ -1831,6 +1832,7 @@ language plpgsql
 create function remember_keys(_wanted dedupe[], OUT standing dedupe[], OUT mine dedupe[])
 returns record
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=5s
   set search_path=⟨schema⟩, pg_temp;
@@ -1939,6 +1941,7 @@ language plpgsql
 create function route_chunk(_state text, _a pg_snapshot, _b pg_snapshot, _after bigint, _top bigint, _floor bigint, _limit integer, OUT messages integer, OUT deliveries integer, OUT last_id bigint, OUT queues integer[])
 returns record
 language plpgsql
+  set enable_mergejoin=off
   set jit=off
   set plan_cache_mode=force_generic_plan
   set search_path=⟨schema⟩, pg_temp;
