@@ -171,7 +171,7 @@ end $$;
 
 -- Renews a lease that is still held. No row: it is lost.
 create or replace function extend_lease(_lease bigint, _token uuid, _lease_ms double precision) returns setof timestamptz
-language sql set search_path from current
+language sql set search_path from current set enable_seqscan = off
 as $$
   update leases
   set expires_at = clock_timestamp() + _lease_ms * interval '1 ms'
@@ -286,7 +286,7 @@ end $$;
 -- Completes a delivery in the caller's transaction, with its row in the inbox. False: the message was processed before, by
 -- another delivery of it, so roll back what you did for this one and complete it alone.
 create or replace function complete(lease_id bigint, token uuid, "position" bigint) returns boolean
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   consumer text;
@@ -340,7 +340,7 @@ end $$;
 
 -- Puts a delivery back for another attempt after a delay, by default what the policy of its queue says; the last attempt is a dead letter.
 create or replace function retry(lease_id bigint, token uuid, "position" bigint, delay interval default null, error text default null) returns void
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   d jsonb;

@@ -293,7 +293,7 @@ end $$;
 
 -- Forgets keys whose time is over.
 create or replace function trim_dedupe() returns boolean
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 begin
   if not upkeep_turn() then

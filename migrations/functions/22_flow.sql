@@ -25,7 +25,7 @@ end $$;
 
 -- Says how queues flow: an object of names and rules. Consumers are told where the rules are new.
 create or replace function put_flows(_flows jsonb) returns void
-language plpgsql set search_path from current set lock_timeout = '10s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '10s'
 as $$
 declare
   q record;
@@ -146,7 +146,7 @@ end $$;
 
 -- The queues that let publishers wait, with what leads to them and whether they are full: by the counts, and by what is ready.
 create or replace function refusing_queues() returns table (name text, is_full text, bindings json)
-language sql volatile set search_path from current
+language sql volatile set search_path from current set enable_seqscan = off
 as $$
   select q.name,
          case when depth_of(q.name) >= (q.flow ->> 'maxLength')::bigint then 'it has ' || (q.flow ->> 'maxLength') || ' deliveries (maxLength)'

@@ -199,7 +199,7 @@ end $$;
 
 -- What was put back into its place stands in its line again.
 create or replace function stand_again(_stood lines[]) returns void
-language sql set search_path from current
+language sql set search_path from current set enable_seqscan = off
 as $$
   insert into lines (queue, key, priority, position, bytes)
   select s.queue, s.key, s.priority, s.position, s.bytes

@@ -13,7 +13,7 @@ $$;
 -- Replies to a request in the caller's transaction. False: nobody waits for it any more, or it was replied to before; then the
 -- reply is counted for the queue as late, and dropped.
 create or replace function reply(request uuid, queue text, payload json) returns boolean
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   waiting text;
@@ -31,21 +31,21 @@ end $$;
 
 -- Takes the replies that are there.
 create or replace function take_replies(_ids uuid[]) returns table (id uuid, reply text)
-language sql set search_path from current
+language sql set search_path from current set enable_seqscan = off
 as $$
   delete from requests r where r.id = any (_ids) and r.replied_at is not null returning r.id, r.reply::text
 $$;
 
 -- Ends the waiting; a reply that is just being committed is waited for a second.
 create or replace function close_request(_id uuid) returns table (replied boolean, reply text)
-language sql set search_path from current set lock_timeout = '1s'
+language sql set search_path from current set enable_seqscan = off set lock_timeout = '1s'
 as $$
   delete from requests r where r.id = _id returning r.replied_at is not null, r.reply::text
 $$;
 
 -- Forgets requests whose requester is gone.
 create or replace function trim_requests() returns boolean
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 begin
   if not exists (select from requests where until < clock_timestamp() - interval '10 seconds') or not upkeep_turn() then

@@ -53,7 +53,7 @@ create or replace function claim_effect(
   _operation text, _kind text, _provider text, _fingerprint text, _provider_key uuid, _window_ms double precision,
   _claim uuid, _worker text, _lease_ms double precision
 ) returns table (verdict text, effect effects, lease_left_ms double precision, window_left_ms double precision)
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   e effects;
@@ -94,7 +94,7 @@ end $$;
 
 -- Keeps a claim for longer. False: it is another's.
 create or replace function renew_effect(_operation text, _token bigint, _lease_ms double precision) returns boolean
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 begin
   update effects

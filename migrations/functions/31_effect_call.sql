@@ -7,7 +7,7 @@
 create or replace function begin_effect_call(
   _operation text, _token bigint, _call uuid, _worker text, _lease_ms double precision, _margin_ms double precision, _not_after timestamptz
 ) returns text
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   e effects;
@@ -50,7 +50,7 @@ create or replace function end_effect_call(
   _operation text, _token bigint, _call uuid, _event text, _worker text, _provider_key uuid, _outcome text, _reason text,
   _status integer, _response text, _sealed boolean, _lease_ms double precision, _release boolean
 ) returns table (late boolean, fresh boolean, known text, contradicted boolean)
-language plpgsql set search_path from current set lock_timeout = '10s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '10s'
 as $$
 #variable_conflict use_column
 declare
@@ -98,7 +98,7 @@ end $$;
 -- Gives an operation a new key for the provider: only after the provider repeated an error for the old one and then
 -- confirmed that it has done nothing. Five keys are the most an operation has.
 create or replace function renew_effect_key(_operation text, _token bigint, _worker text, _key_number smallint, _provider_key uuid) returns boolean
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   e effects;
@@ -117,7 +117,7 @@ end $$;
 
 -- Puts an operation before people: nothing may be repeated any more, and nobody can say what happened.
 create or replace function review_effect(_operation text, _token bigint, _worker text, _reason text) returns boolean
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   e effects;

@@ -3,7 +3,7 @@
 --   duplicate  it was recorded before, with its rows
 --   lost       another claim has taken over; roll back
 create or replace function record_effect(_operation text, _token bigint, _worker text) returns text
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   e effects;
@@ -25,7 +25,7 @@ end $$;
 --   missing       there is no such operation (yet)
 --   contradicted  it is known to have ended otherwise; it is marked for people to look at
 create or replace function record_effect_from_elsewhere(_operation text, _as text, _response text, _sealed boolean, _by text, _reason text) returns text
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   e effects;

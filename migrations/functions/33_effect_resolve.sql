@@ -5,7 +5,7 @@
 create or replace function resolve_effect(
   _operation text, _as text, _response text, _sealed boolean, _by text, _reason text, _key_number smallint, _provider_key uuid
 ) returns text
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   e effects;
@@ -49,7 +49,7 @@ end $$;
 -- Erases the bodies of operations that ended before a time, a thousand at once; what happened, when, and to which request
 -- stays. Returns how many operations.
 create or replace function erase_effects(_before timestamptz) returns integer
-language plpgsql set search_path from current set lock_timeout = '2s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '2s'
 as $$
 declare
   old text[];

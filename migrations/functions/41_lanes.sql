@@ -133,7 +133,7 @@ $$;
 
 -- The lanes that stand still behind a message that failed.
 create or replace function closed_lanes(_group integer) returns bigint
-language sql stable set search_path from current
+language sql stable set search_path from current set enable_seqscan = off
 as $$ select coalesce(bit_or(1::bigint << lane), 0) from parked_keys where grp = _group and scope = 'lane' $$;
 
 -- Locks lanes until the caller's transaction ends; which of them it got. Patiently: all, however long that takes.
@@ -214,6 +214,11 @@ as $$
   select array(select k.key from parked_keys k where k.grp = _group and k.key = any (_keys) and k.scope = 'key' order by k.key for key share)
 $$;
 
+-- Those of the keys that have something parked, held or not.
+create or replace function parked_among(_group integer, _keys text[]) returns setof text
+language sql stable set search_path from current set enable_seqscan = off
+as $$ select k.key from parked_keys k where k.grp = _group and k.key = any (_keys) and k.scope = 'key' $$;
+
 -- Whether the ticks that lanes are to be at are there, and stay until the caller's transaction ends. Upkeep leaves those of the last ten
 -- minutes to readers, who have them in hand before a position names them; what was held for longer, behind a handler or through a pause,
 -- may be of one that is forgotten. What is near, or named by where the lanes are now, is safe; of the rest upkeep is kept away.
@@ -288,7 +293,7 @@ end $$;
 -- Keeps a message of a group as a dead letter. It counts as routed too, so that the account of the stream is of what died.
 create or replace function bury_of_group(_group integer, _message bigint, _message_id uuid, _priority smallint, _attempts integer, _history jsonb, _reason text)
 returns void
-language plpgsql set search_path from current
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   g stream_groups;
@@ -405,7 +410,7 @@ end $$;
 -- What a process looks at now and then, for all its groups at once. `stale`: lanes that somebody ought to have moved on long ago.
 create or replace function look_at_groups(_groups integer[])
 returns table (grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint, moved bigint)
-language sql volatile set search_path from current
+language sql volatile set search_path from current set enable_seqscan = off
 as $$
   select g.id, members_of(g.id),
          case when g.paused_until = 'infinity' then 1e12

@@ -93,7 +93,7 @@ $$;
 create or replace function parked_of(_group integer, _key text, _limit integer)
 returns table (key text, scope text, lane smallint, attempts integer, history jsonb, due_at timestamptz, held boolean, parked_at timestamptz,
                waiting bigint, message_id uuid, type text, payload text)
-language sql stable set search_path from current
+language sql stable set search_path from current set enable_seqscan = off
 as $$
   select k.key, k.scope, k.lane, k.attempts, k.history, k.due_at, k.held, k.parked_at,
          greatest(0, (select count(*) from parked p where p.grp = k.grp and p.key = k.key) - 1), h.message_id, o.type, o.payload::text
@@ -109,7 +109,7 @@ $$;
 
 -- Makes the head of a parked key due now. False: no such key.
 create or replace function retry_key(_group integer, _key text) returns boolean
-language plpgsql set search_path from current set lock_timeout = '10s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '10s'
 as $$
 begin
   update parked_keys set due_at = clock_timestamp(), held = false where grp = _group and key = _key;
@@ -119,7 +119,7 @@ end $$;
 -- Passes over the head of a parked key: it becomes a dead letter, and what waits behind it goes on; with `_all` everything that
 -- waits does, in its order, as far as nothing fails. The answer is how many were passed over.
 create or replace function skip_head(_group integer, _key text, _by text) returns integer
-language plpgsql set search_path from current set lock_timeout = '10s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '10s'
 as $$
 declare
   k parked_keys;

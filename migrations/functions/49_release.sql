@@ -1,6 +1,6 @@
 -- Makes the heads of all that a group has parked due now, also of what is held; the answer is how many.
 create or replace function release_keys(_group integer) returns integer
-language plpgsql set search_path from current set lock_timeout = '10s'
+language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '10s'
 as $$
 declare
   n integer;

@@ -335,7 +335,7 @@ export function leaseHolds(t: Tables, { lease, token }: LaneLease): Query<{ hold
 export function parkedAmong(t: Tables, group: number, keys: readonly string[]): Query<{ key: string }> {
   return {
     name: 'posthaste.parked_among',
-    text: `select key from ${t.of('parked_keys')} where grp = $1 and key = any ($2::text[]) and scope = 'key'`,
+    text: `select key from ${t.of('parked_among')}($1, $2::text[]) key`,
     values: [group, keys],
   }
 }

@@ -1,11 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { expect } from 'vitest'
 import { chargeCrashes, claimAgain, lowestReady, suspects } from '../../src/postgres/claim.ts'
+import { beginEffectCall, claimEffect, endEffectCall, recordEffect } from '../../src/postgres/effects.ts'
 import { lookAtQueues } from '../../src/postgres/flow.ts'
 import { recoverLeases } from '../../src/postgres/relay.ts'
 import { restore } from '../../src/postgres/restore.ts'
 import { BOTTOM, SKY } from '../../src/rules/position.ts'
-import { type Bench, claimOn, run, settleOn, t, transaction } from './bench.ts'
+import { type Bench, claimOn, publishAll, run, settleOn, t, transaction } from './bench.ts'
 
 /** Runs the work on a connection that tells the plan of every statement, those inside functions too; answers the plans. */
 export async function plansOf(client: pg.Client, work: () => Promise<unknown>): Promise<string[]> {
@@ -118,7 +120,8 @@ export async function backlog(b: Bench, n: number): Promise<void> {
   }
 }
 
-const LARGE = /(Seq Scan on|Sort) (outbox_p|ready|scheduled|tally|ticks|positions|leases|settled|inbox_d)/
+const LARGE =
+  /(Seq Scan on|Sort) (outbox_p|ready|scheduled|tally|ticks|positions|leases|settled|inbox_d|dedupe|effects|effect_attempts|requests)/
 
 /** Each hot statement, more often than a generic plan takes to be considered. */
 export async function checkPlans(b: Bench): Promise<void> {
@@ -171,6 +174,40 @@ export async function checkPlans(b: Bench): Promise<void> {
   await planned(() => run(client, lowestReady(t, { queue: b.number, from: BOTTOM })))
   await planned(() => run(client, lookAtQueues(t, { queues: [b.number], grounds: BOTTOM })))
   await planned(() => run(client, recoverLeases(t, { limit: 10 })))
+
+  await planned(() => settleInSql(b, client))
+  await planned(() => publishAll(client, { routing_key: b.queue, dedupe_key: randomUUID() }))
+  await planned(() => request(client, b.queue))
+  await planned(() => effect(client))
+}
+
+/** What another language does with what it has received. */
+async function settleInSql(b: Bench, client: pg.Client): Promise<void> {
+  await b.publishMany(b.pool, 2)
+  await b.drain(10_000)
+  const { rows } = await client.query('select lease_id, token, position from posthaste.receive($1, 2)', [b.queue])
+  const [one, other] = rows.map(({ lease_id, token, position }) => [lease_id, token, position])
+  await client.query('select posthaste.complete($1, $2, $3)', one)
+  await client.query(`select posthaste.retry($1, $2, $3, interval '0')`, other)
+}
+
+async function request(client: pg.Client, queue: string): Promise<void> {
+  const id = randomUUID()
+  await client.query('select posthaste.open_request($1, $2, 1000)', [id, 'requester'])
+  await client.query(`select posthaste.reply($1, $2, '{}')`, [id, queue])
+  await client.query('select posthaste.take_replies(array[$1::uuid])', [id])
+}
+
+async function effect(client: pg.Client): Promise<void> {
+  const held = { operation: randomUUID(), token: '1', worker: 'one' }
+  const call = { ...held, call: randomUUID(), leaseMs: 10_000 }
+  const providerKey = randomUUID()
+  const asked = { kind: 'keyed', provider: 'acme', fingerprint: '', providerKey, windowMs: 60_000 } as const
+  const answer = { event: 'answered', outcome: 'succeeded', reason: undefined, status: 200, response: '{}' } as const
+  await run(client, claimEffect(t, { ...call, ...asked, claim: randomUUID() }))
+  await run(client, beginEffectCall(t, { ...call, marginMs: 1, notAfter: undefined }))
+  await run(client, endEffectCall(t, { ...call, ...answer, providerKey, sealed: false, release: false }))
+  await run(client, recordEffect(t, held))
 }
 
 async function often(work: () => Promise<unknown>): Promise<void> {

@@ -668,6 +668,7 @@ language plpgsql stable
 create function begin_effect_call(_operation text, _token bigint, _call uuid, _worker text, _lease_ms double precision, _margin_ms double precision, _not_after timestamp with time zone)
 returns text
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -713,6 +714,7 @@ language plpgsql
 create function bury_of_group(_group integer, _message bigint, _message_id uuid, _priority smallint, _attempts integer, _history jsonb, _reason text)
 returns void
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -782,6 +784,7 @@ language plpgsql
 create function claim_effect(_operation text, _kind text, _provider text, _fingerprint text, _provider_key uuid, _window_ms double precision, _claim uuid, _worker text, _lease_ms double precision)
 returns TABLE(verdict text, effect effects, lease_left_ms double precision, window_left_ms double precision)
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -796,6 +799,7 @@ language plpgsql
 create function close_request(_id uuid)
 returns TABLE(replied boolean, reply text)
 language sql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=1s
   set search_path=⟨schema⟩, pg_temp;
@@ -809,12 +813,14 @@ language sql stable
 create function closed_lanes(_group integer)
 returns bigint
 language sql stable
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function complete(lease_id bigint, token uuid, "position" bigint)
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -976,6 +982,7 @@ language plpgsql
 create function end_effect_call(_operation text, _token bigint, _call uuid, _event text, _worker text, _provider_key uuid, _outcome text, _reason text, _status integer, _response text, _sealed boolean, _lease_ms double precision, _release boolean)
 returns TABLE(late boolean, fresh boolean, known text, contradicted boolean)
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
@@ -1001,6 +1008,7 @@ language sql
 create function erase_effects(_before timestamp with time zone)
 returns integer
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -1021,6 +1029,7 @@ language plpgsql
 create function extend_lease(_lease bigint, _token uuid, _lease_ms double precision)
 returns SETOF timestamp with time zone
 language sql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1320,6 +1329,7 @@ language sql stable
 create function look_at_groups(_groups integer[])
 returns TABLE(grp integer, members integer[], paused_ms double precision, closed bigint, stale bigint, due_ms double precision, newest bigint, moved bigint)
 language sql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1525,9 +1535,17 @@ language plpgsql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
+create function parked_among(_group integer, _keys text[])
+returns SETOF text
+language sql stable
+  set enable_seqscan=off
+  set jit=off
+  set search_path=⟨schema⟩, pg_temp;
+
 create function parked_of(_group integer, _key text, _limit integer)
 returns TABLE(key text, scope text, lane smallint, attempts integer, history jsonb, due_at timestamp with time zone, held boolean, parked_at timestamp with time zone, waiting bigint, message_id uuid, type text, payload text)
 language sql stable
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1663,6 +1681,7 @@ language plpgsql
 create function put_flows(_flows jsonb)
 returns void
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
@@ -1732,6 +1751,7 @@ language plpgsql
 create function record_effect(_operation text, _token bigint, _worker text)
 returns text
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -1739,6 +1759,7 @@ language plpgsql
 create function record_effect_from_elsewhere(_operation text, _as text, _response text, _sealed boolean, _by text, _reason text)
 returns text
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -1780,6 +1801,7 @@ language plpgsql;
 create function refusing_queues()
 returns TABLE(name text, is_full text, bindings json)
 language sql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1805,6 +1827,7 @@ language plpgsql
 create function release_keys(_group integer)
 returns integer
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
@@ -1840,6 +1863,7 @@ language plpgsql
 create function renew_effect(_operation text, _token bigint, _lease_ms double precision)
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -1847,6 +1871,7 @@ language plpgsql
 create function renew_effect_key(_operation text, _token bigint, _worker text, _key_number smallint, _provider_key uuid)
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -1873,12 +1898,14 @@ language sql stable
 create function reply(request uuid, queue text, payload json)
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
 create function resolve_effect(_operation text, _as text, _response text, _sealed boolean, _by text, _reason text, _key_number smallint, _provider_key uuid)
 returns text
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -1915,6 +1942,7 @@ language plpgsql
 create function retry(lease_id bigint, token uuid, "position" bigint, delay interval DEFAULT NULL::interval, error text DEFAULT NULL::text)
 returns void
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -1927,6 +1955,7 @@ language plpgsql
 create function retry_key(_group integer, _key text)
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
@@ -1934,6 +1963,7 @@ language plpgsql
 create function review_effect(_operation text, _token bigint, _worker text, _reason text)
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=2s
   set search_path=⟨schema⟩, pg_temp;
@@ -2028,6 +2058,7 @@ language plpgsql
 create function skip_head(_group integer, _key text, _by text)
 returns integer
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set lock_timeout=10s
   set search_path=⟨schema⟩, pg_temp;
@@ -2041,6 +2072,7 @@ language sql stable
 create function stand_again(_stood lines[])
 returns void
 language sql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -2096,6 +2128,7 @@ language plpgsql
 create function take_replies(_ids uuid[])
 returns TABLE(id uuid, reply text)
 language sql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -2170,6 +2203,7 @@ language plpgsql
 create function trim_dedupe()
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
@@ -2200,6 +2234,7 @@ language plpgsql
 create function trim_requests()
 returns boolean
 language plpgsql
+  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
