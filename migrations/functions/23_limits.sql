@@ -8,7 +8,7 @@ as $$ select hashtextextended(current_schema() || ':slot:' || _queue || ':' || _
 
 -- The places that leases hold.
 create or replace function leased_slots(_queue integer, _key text) returns setof integer
-language sql volatile set search_path from current set enable_seqscan = off
+language sql volatile set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
   select s.n
   from slots s
@@ -199,7 +199,7 @@ end $$;
 
 -- What was put back into its place stands in its line again.
 create or replace function stand_again(_stood lines[]) returns void
-language sql set search_path from current set enable_seqscan = off
+language sql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
   insert into lines (queue, key, priority, position, bytes)
   select s.queue, s.key, s.priority, s.position, s.bytes

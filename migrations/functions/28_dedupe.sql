@@ -38,6 +38,9 @@ end $$;
 create or replace function remember_keys(_wanted dedupe[], out standing dedupe[], out mine dedupe[])
 language plpgsql set search_path from current set enable_seqscan = off set lock_timeout = '5s'
 as $$
+declare
+  wanted dedupe;
+  renewed dedupe;
 begin
   mine := '{}';
   loop
@@ -49,24 +52,21 @@ begin
     )
     select mine || coalesce(array_agg(put.row), '{}') into mine from put;
 
-    perform from dedupe d
-    join unnest(_wanted) w on d.scope = w.scope and d.key = w.key
-    where d.until <= clock_timestamp()
-    order by d.scope, d.key
-    for update of d;
-    if found then
-      with renewed as (
-        update dedupe d set message_id = w.message_id, fingerprint = w.fingerprint, until = w.until
-        from unnest(_wanted) w
-        where d.scope = w.scope and d.key = w.key and d.until <= clock_timestamp()
-        returning d as row
-      )
-      select mine || coalesce(array_agg(renewed.row), '{}') into mine from renewed;
+    if cardinality(mine) < cardinality(_wanted) then
+      foreach wanted in array array(select w from unnest(_wanted) w order by w.scope, w.key) loop
+        update dedupe d set message_id = wanted.message_id, fingerprint = wanted.fingerprint, until = wanted.until
+        where d.scope = wanted.scope and d.key = wanted.key and d.until <= clock_timestamp()
+        returning d.* into renewed;
+        if found then
+          mine := mine || renewed;
+        end if;
+      end loop;
     end if;
 
-    select array_agg(d order by d.scope, d.key) into standing
+    -- from the key to what stands there, whatever the statistics say: the other way goes by all keys
+    select array_agg(d.row order by w.scope, w.key) into standing
     from unnest(_wanted) w
-    join dedupe d on d.scope = w.scope and d.key = w.key;
+    cross join lateral (select d as row from dedupe d where d.scope = w.scope and d.key = w.key offset 0) d;
     -- upkeep forgets what is over, also between two statements
     exit when cardinality(standing) = cardinality(_wanted);
   end loop;

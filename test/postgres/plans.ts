@@ -120,17 +120,55 @@ export async function backlog(b: Bench, n: number): Promise<void> {
   }
 }
 
-const LARGE =
-  /(Seq Scan on|Sort) (outbox_p|ready|scheduled|tally|ticks|positions|leases|settled|inbox_d|dedupe|effects|effect_attempts|requests)/
+const GROWS =
+  '(outbox_p|ready|scheduled|tally|ticks|positions|leases|settled|inbox_d|dedupe|effects|effect_attempts|requests)'
+const LARGE = new RegExp(`(Seq Scan on|Sort) ${GROWS}`)
+const WALK = new RegExp(`Index (Only )?Scan (Backward )?using \\S+ on ${GROWS}`)
+
+/** The scans that walk the whole of an index, for a join. */
+function walksOf(plans: readonly string[]): string[] {
+  const walks: string[] = []
+  for (const plan of plans) {
+    const lines = plan.split('\n')
+    const depth = (line: string) => line.search(/\S/)
+    lines.forEach((line, n) => {
+      if (!WALK.test(line)) return
+      const next = lines.slice(n + 1).findIndex((below) => depth(below) <= depth(line))
+      const facts = lines.slice(n + 1, next < 0 ? undefined : n + 1 + next)
+      if (facts.some((fact) => fact.includes('Index Cond'))) return
+      if (
+        parentsOf(lines, n, depth)
+          .find((parent) => /Limit|Join|Nested Loop/.test(parent))
+          ?.includes('Limit') === false
+      )
+        walks.push(line.trim())
+    })
+  }
+  return walks
+}
+
+// From the innermost outwards.
+function parentsOf(lines: readonly string[], n: number, depth: (line: string) => number): string[] {
+  const parents: string[] = []
+  let deep = depth(lines[n]!)
+  for (let m = n - 1; m >= 0; m -= 1) {
+    if (depth(lines[m]!) >= deep || !/->|\(cost/.test(lines[m]!)) continue
+    parents.push(lines[m]!)
+    deep = depth(lines[m]!)
+  }
+  return parents
+}
 
 /** Each hot statement, more often than a generic plan takes to be considered. */
 export async function checkPlans(b: Bench): Promise<void> {
   const client = await b.connect()
   const planned = (work: () => Promise<unknown>) => plannedOnce(() => often(work))
   const plannedOnce = async (work: () => Promise<unknown>) => {
-    const scans = scansOf(await plansOf(client, work))
+    const plans = await plansOf(client, work)
+    const scans = scansOf(plans)
     expect(scans.length).toBeGreaterThan(0)
     expect(scans.filter((scan) => LARGE.test(scan))).toEqual([])
+    expect(walksOf(plans)).toEqual([])
     return scans
   }
 

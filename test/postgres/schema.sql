@@ -1252,6 +1252,8 @@ language sql stable
 create function leased_slots(_queue integer, _key text)
 returns SETOF integer
 language sql
+  set enable_hashjoin=off
+  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
@@ -2072,6 +2074,8 @@ language sql stable
 create function stand_again(_stood lines[])
 returns void
 language sql
+  set enable_hashjoin=off
+  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
