@@ -1,7 +1,8 @@
 -- Lanes, their positions, and who works on them. A set of lanes is a bigint with a bit for each.
 
--- Where the lanes of a group are: a row for each position that some are at. Read from the end until every lane was met.
-create or replace function group_positions(_group integer)
+-- Where the lanes of a group are, or were before the position of a number: a row for each position that some are at. Read from the end
+-- until every lane was met.
+create or replace function group_positions(_group integer, _before bigint default 9223372036854775807)
 returns table (number bigint, lanes bigint, base bigint, tick bigint, id bigint, replay integer, at timestamptz)
 language plpgsql set search_path from current set enable_seqscan = off set enable_sort = off set enable_bitmapscan = off
 as $$
@@ -10,7 +11,7 @@ declare
   met bigint := 0;
   p lane_positions;
 begin
-  for p in select * from lane_positions where grp = _group order by number desc loop
+  for p in select * from lane_positions where grp = _group and number < _before order by number desc loop
     if p.lanes & ~met <> 0 then
       return query select p.number, p.lanes & ~met, p.base, p.tick, p.id, p.replay, p.at;
       met := met | p.lanes;
@@ -55,26 +56,7 @@ begin
     delete from lane_positions p
     where p.grp = g.id and p.number < coalesce(g.from_number, p.number + 1) and p.number < (select max(number) from lane_positions where grp = g.id)
       and p.number not in (select number from group_positions(g.id))
-      and p.number not in (select b.number from positions_before(g.id, g.from_number) b where g.from_number is not null);
-  end loop;
-end $$;
-
--- As group_positions, as it was before a number.
-create or replace function positions_before(_group integer, _number bigint)
-returns table (number bigint, lanes bigint, base bigint, tick bigint, id bigint)
-language plpgsql set search_path from current set enable_seqscan = off
-as $$
-#variable_conflict use_column
-declare
-  met bigint := 0;
-  p lane_positions;
-begin
-  for p in select * from lane_positions where grp = _group and number < _number order by number desc loop
-    if p.lanes & ~met <> 0 then
-      return query select p.number, p.lanes & ~met, p.base, p.tick, p.id;
-      met := met | p.lanes;
-    end if;
-    exit when met = -1;
+      and p.number not in (select b.number from group_positions(g.id, g.from_number) b where g.from_number is not null);
   end loop;
 end $$;
 
@@ -260,7 +242,7 @@ begin
     if r.id is null or _tick > r.tick or _tick = r.tick and _id >= r.last_id then
       insert into lane_positions (grp, lanes, base, tick, id)
       select _group, b.lanes & _lanes, b.base, b.tick, b.id
-      from positions_before(_group, r.number) b
+      from group_positions(_group, r.number) b
       where b.lanes & _lanes <> 0;
       return 0;
     end if;

@@ -1104,7 +1104,7 @@ language sql
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
-create function group_positions(_group integer)
+create function group_positions(_group integer, _before bigint DEFAULT '9223372036854775807'::bigint)
 returns TABLE(number bigint, lanes bigint, base bigint, tick bigint, id bigint, replay integer, at timestamp with time zone)
 language plpgsql
   set enable_bitmapscan=off
@@ -1619,13 +1619,6 @@ language plpgsql
 create function position_of_message(_id uuid, _after boolean, OUT base bigint, OUT tick bigint, OUT id bigint)
 returns record
 language plpgsql
-  set jit=off
-  set search_path=⟨schema⟩, pg_temp;
-
-create function positions_before(_group integer, _number bigint)
-returns TABLE(number bigint, lanes bigint, base bigint, tick bigint, id bigint)
-language plpgsql
-  set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
 
