@@ -11,8 +11,8 @@ import type { Workload } from '../stand/workload.ts'
 
 const CONCURRENCY = 16
 const OTHERS = [1, 4, 64]
-const PAIRS = 5
-const LOAD = { warmUpMs: 500, measureMs: 2_000 }
+const PAIRS = 10
+const LOAD = { warmUpMs: 250, measureMs: 1_000 }
 const SHORT_LOAD = { warmUpMs: 300, measureMs: 1_000 }
 const limit = plain('publish-tx')
 
