@@ -309,16 +309,17 @@ end $$;
 
 -- Claims the caller's own rows again after a rollback its process survived, by their positions.
 create or replace function claim_again(_queue integer, _consumer text, _priorities smallint[], _positions bigint[]) returns setof claimed
-language plpgsql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 declare
   taken ready[];
 begin
   with found as materialized (
-    select r.ctid as row
+    select r.row
     from unnest(_priorities, _positions) as p (priority, position)
-    join ready r on r.queue = _queue and r.priority = p.priority and r.position = p.position
-    for update of r skip locked
+    cross join lateral (
+      select ctid as row from ready where queue = _queue and priority = p.priority and position = p.position for update skip locked
+    ) r
   ),
   gone as (
     delete from ready where ctid = any (array(select row from found)) returning ready as row

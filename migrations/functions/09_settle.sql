@@ -92,19 +92,21 @@ end $$;
 -- Charges a crash to rows whose claim did not commit and whose holder is gone. Beyond `_max_crashes` they are dead letters.
 create or replace function charge_crashes(_queue integer, _priorities smallint[], _positions bigint[], _max_crashes integer)
 returns table ("position" bigint, message_id uuid, crashes integer, dead boolean)
-language plpgsql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+language plpgsql set search_path from current set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
   r record;
 begin
   for r in
-    select s.ctid as row, s.*
-    from unnest(_priorities, _positions) as p (priority, position)
-    join ready s on s.queue = _queue and s.priority = p.priority and s.position = p.position
-    where s.xmax <> '0'::xid
-    order by s.priority, s.position
-    for update of s skip locked
+    select s.*
+    from (select * from unnest(_priorities, _positions) as p (priority, position) order by priority, position) p
+    cross join lateral (
+      select ready.ctid as row, ready.*
+      from ready
+      where queue = _queue and priority = p.priority and position = p.position and xmax <> '0'::xid
+      for update skip locked
+    ) s
   loop
     position := r.position;
     message_id := r.message_id;

@@ -3,12 +3,14 @@
 -- that the server has not ended yet, and what is not returned was committed.
 create or replace function restore_ready(_queue integer, _priorities smallint[], _positions bigint[])
 returns table ("position" bigint, restored boolean)
-language sql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+language sql set search_path from current set enable_seqscan = off
 as $$
   with seen as materialized (
-    select r.ctid as row, r.position
+    select r.row, p.position
     from unnest(_priorities, _positions) as p (priority, position)
-    join ready r on r.queue = _queue and r.priority = p.priority and r.position = p.position
+    cross join lateral (
+      select ctid as row from ready where queue = _queue and priority = p.priority and position = p.position offset 0
+    ) r
   ), free as materialized (
     select r.ctid as row from ready r where r.ctid = any (array(select row from seen)) for update skip locked
   ), gone as (

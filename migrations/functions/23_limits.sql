@@ -199,12 +199,14 @@ end $$;
 
 -- What was put back into its place stands in its line again.
 create or replace function stand_again(_stood lines[]) returns void
-language sql set search_path from current set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+language sql set search_path from current set enable_seqscan = off
 as $$
   insert into lines (queue, key, priority, position, bytes)
   select s.queue, s.key, s.priority, s.position, s.bytes
   from unnest(_stood) s
-  where exists (select from ready r where r.queue = s.queue and r.priority = s.priority and r.position = s.position)
+  cross join lateral (
+    select from ready where queue = s.queue and priority = s.priority and position = s.position offset 0
+  ) r
   on conflict do nothing
 $$;
 
@@ -388,8 +390,11 @@ begin
     order by l.priority, l.position
     limit greatest(20, 2000 / greatest(1, cardinality(keys)))
   ) h
-  join ready r on r.queue = _queue and r.priority = h.priority and r.position = h.position
-  where r.xmax <> '0'::xid
-  limit _limit
-  for update of r skip locked;
+  cross join lateral (
+    select priority, position, message_id, crashes
+    from ready
+    where queue = _queue and priority = h.priority and position = h.position and xmax <> '0'::xid
+    for update skip locked
+  ) r
+  limit _limit;
 end $$;

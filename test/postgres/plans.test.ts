@@ -22,6 +22,15 @@ describe('the hot statements use their indexes', () => {
     await checkPlans(b)
   })
 
+  test('on tables that had a few rows when they were analysed', async () => {
+    const b = await bench({ alone: true })
+    await leaveAlone(b)
+    await b.publishMany(b.pool, 3)
+    await b.drain()
+    await analysed(b)
+    await checkPlans(b)
+  })
+
   test('on tables that were empty when they were analysed', async () => {
     const b = await bench({ alone: true })
     await leaveAlone(b)

@@ -734,8 +734,6 @@ language plpgsql
 create function charge_crashes(_queue integer, _priorities smallint[], _positions bigint[], _max_crashes integer)
 returns TABLE("position" bigint, message_id uuid, crashes integer, dead boolean)
 language plpgsql
-  set enable_hashjoin=off
-  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
@@ -759,8 +757,6 @@ language plpgsql
 create function claim_again(_queue integer, _consumer text, _priorities smallint[], _positions bigint[])
 returns SETOF claimed
 language plpgsql
-  set enable_hashjoin=off
-  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
@@ -1908,8 +1904,6 @@ language plpgsql
 create function restore_ready(_queue integer, _priorities smallint[], _positions bigint[])
 returns TABLE("position" bigint, restored boolean)
 language sql
-  set enable_hashjoin=off
-  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
@@ -2067,8 +2061,6 @@ language sql stable
 create function stand_again(_stood lines[])
 returns void
 language sql
-  set enable_hashjoin=off
-  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
