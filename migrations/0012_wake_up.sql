@@ -1,6 +1,6 @@
 -- Up Migration
 
--- Publishers wake the relay by a default of the outbox, see wake_relay.
+-- Publishers wake the relay by a default of the outbox, see xid_of_publisher.
 drop trigger if exists wake on outbox;
 drop function if exists wake_relay();
 

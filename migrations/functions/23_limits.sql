@@ -364,7 +364,7 @@ end $$;
 -- Deliveries at the heads of the lines that came back from a claim that did not commit; as `suspects`, which looks below floors.
 create or replace function suspects_in_lines(_queue integer, _limit integer)
 returns table (priority smallint, "position" bigint, message_id uuid, crashes integer)
-language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+language plpgsql set search_path from current set enable_seqscan = off set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare

@@ -2083,8 +2083,6 @@ create function suspects_in_lines(_queue integer, _limit integer)
 returns TABLE(priority smallint, "position" bigint, message_id uuid, crashes integer)
 language plpgsql
   set enable_bitmapscan=off
-  set enable_hashjoin=off
-  set enable_mergejoin=off
   set enable_seqscan=off
   set jit=off
   set search_path=⟨schema⟩, pg_temp;
